@@ -267,7 +267,9 @@ func lower(s string) string {
 
 // asciiDomain gives the A-label form of a domain in lower case without a
 // final dot (RFC 5890 §2.3.2.1), "" when it is no domain name and no address
-// literal.
+// literal. It lowers the case and does no other mapping: a domain written with
+// compatibility characters or decomposed accents gets a label of its own that
+// equals no registered one.
 func asciiDomain(d string) string {
 	if len(d) > 1 && d[0] == '[' && d[len(d)-1] == ']' { // RFC 5321 §4.1.3
 		for i := 1; i < len(d)-1; i++ {
@@ -282,13 +284,13 @@ func asciiDomain(d string) string {
 		ascii = ascii && d[i] < utf8.RuneSelf
 	}
 	if !ascii {
-		if !printable(d) {
-			return ""
+		if !printable(d) || strings.ContainsRune(d, '\u212a') || strings.ContainsRune(d, '\u0130') {
+			return "" // the two letters that IDNA maps to ASCII
 		}
 		// RFC 3490 §3.1: these stand for the dot as well.
 		d = lower(strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".").Replace(d))
 	}
-	d = strings.ToLower(strings.TrimSuffix(d, "."))
+	d = lower(strings.TrimSuffix(d, "."))
 	if d == "" || len(d) > 253*4 {
 		return ""
 	}

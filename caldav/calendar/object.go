@@ -24,6 +24,7 @@ type Component struct {
 	Name     string
 	Props    []*Property
 	Children []*Component
+	line     int32 // of BEGIN in the input, 0: not read
 }
 
 // Property is one content line (RFC 5545 §3.1). As long as nobody changes it,
@@ -32,7 +33,8 @@ type Property struct {
 	name   string // upper case
 	params []Param
 	value  string // unfolded, still escaped
-	raw    []byte // octets as read, with the final line end; nil once changed
+	raw    string // octets as read, with the final line end; "" once changed
+	line   int32  // in the input, 0: not read
 }
 
 // Param is a property parameter; Name is upper case, Values are decoded
@@ -102,31 +104,30 @@ func (p *Property) ParamValues(name string) []string {
 // SetValue replaces the value (wire form).
 func (p *Property) SetValue(v string) {
 	if p.value != v {
-		p.value, p.raw = v, nil
+		p.value, p.raw = v, ""
 	}
 }
 
 // SetParam sets the named parameter, in its place when it exists and else at
-// the end; with no values it is removed.
+// the end; with no values it is removed. Repetitions of it are removed.
 func (p *Property) SetParam(name string, values ...string) {
-	for i := range p.params {
-		if strings.EqualFold(p.params[i].Name, name) {
-			if slices.Equal(p.params[i].Values, values) {
-				return
-			}
-			p.params = slices.Clone(p.params)
-			p.raw = nil
-			if len(values) == 0 {
-				p.params = slices.Delete(p.params, i, i+1)
-			} else {
-				p.params[i].Values = values
-			}
-			return
+	is := func(q Param) bool { return strings.EqualFold(q.Name, name) }
+	i := slices.IndexFunc(p.params, is)
+	if i < 0 {
+		if len(values) > 0 {
+			p.params, p.raw = append(slices.Clip(p.params), NewParam(name, values...)), ""
 		}
+		return
 	}
+	if len(values) > 0 && slices.Equal(p.params[i].Values, values) && !slices.ContainsFunc(p.params[i+1:], is) {
+		return
+	}
+	params := slices.Clone(p.params)
 	if len(values) > 0 {
-		p.params, p.raw = append(slices.Clip(p.params), NewParam(name, values...)), nil
+		params[i].Values = values
+		i++
 	}
+	p.params, p.raw = append(params[:i], slices.DeleteFunc(params[i:], is)...), ""
 }
 
 // DelParam removes the named parameter.
@@ -141,7 +142,7 @@ func (p *Property) Clone() *Property {
 
 // Clone returns a deep copy.
 func (c *Component) Clone() *Component {
-	d := &Component{Name: c.Name, Props: make([]*Property, len(c.Props)), Children: make([]*Component, len(c.Children))}
+	d := &Component{Name: c.Name, Props: make([]*Property, len(c.Props)), Children: make([]*Component, len(c.Children)), line: c.line}
 	for i, p := range c.Props {
 		d.Props[i] = p.Clone()
 	}
