@@ -13,19 +13,21 @@ type Code string
 
 // The preconditions this package can find broken.
 const (
-	CodeInvalidData          Code = "valid-calendar-data"             // not iCalendar text: RFC 4791 §5.3.2.1
-	CodeInvalidObject        Code = "valid-calendar-object-resource"  // iCalendar, but not one calendar object: RFC 4791 §4.1
-	CodeUnsupportedComponent Code = "supported-calendar-component"    // RFC 4791 §5.2.3
-	CodeUnsupportedData      Code = "supported-calendar-data"         // RFC 4791 §5.2.4
-	CodeMaxSize              Code = "max-resource-size"               // RFC 4791 §5.2.5
-	CodeMinDate              Code = "min-date-time"                   // RFC 4791 §5.2.6
-	CodeMaxDate              Code = "max-date-time"                   // RFC 4791 §5.2.7
-	CodeMaxInstances         Code = "max-instances"                   // RFC 4791 §5.2.8
-	CodeMaxAttendees         Code = "max-attendees-per-instance"      // RFC 4791 §5.2.9
-	CodeInvalidFilter        Code = "valid-filter"                    // RFC 4791 §7.8
-	CodeUnsupportedFilter    Code = "supported-filter"                // RFC 4791 §7.8
-	CodeUnsupportedCollation Code = "supported-collation"             // RFC 4791 §7.5
-	CodeBudget               Code = "number-of-matches-within-limits" // RFC 4791 §7.8, the step budget ran out
+	CodeInvalidData          Code = "valid-calendar-data"              // not iCalendar text: RFC 4791 §5.3.2.1
+	CodeInvalidObject        Code = "valid-calendar-object-resource"   // iCalendar, but not one calendar object: RFC 4791 §4.1
+	CodeUnsupportedComponent Code = "supported-calendar-component"     // RFC 4791 §5.2.3
+	CodeUnsupportedData      Code = "supported-calendar-data"          // RFC 4791 §5.2.4
+	CodeMaxSize              Code = "max-resource-size"                // RFC 4791 §5.2.5
+	CodeMinDate              Code = "min-date-time"                    // RFC 4791 §5.2.6
+	CodeMaxDate              Code = "max-date-time"                    // RFC 4791 §5.2.7
+	CodeMaxInstances         Code = "max-instances"                    // RFC 4791 §5.2.8
+	CodeMaxAttendees         Code = "max-attendees-per-instance"       // RFC 4791 §5.2.9
+	CodeInvalidFilter        Code = "valid-filter"                     // RFC 4791 §7.8
+	CodeUnsupportedFilter    Code = "supported-filter"                 // RFC 4791 §7.8
+	CodeUnsupportedCollation Code = "supported-collation"              // RFC 4791 §7.5
+	CodeInvalidTimezone      Code = "valid-timezone"                   // a TZID that means nothing: RFC 7809 §3.1, §5.2
+	CodeSameOrganizer        Code = "same-organizer-in-all-components" // RFC 6638 §3.2.4.2
+	CodeBudget               Code = "number-of-matches-within-limits"  // RFC 4791 §7.8, the step budget ran out
 )
 
 // Error is the only error type of this package. Msg says what is wrong in
