@@ -14,16 +14,20 @@ import (
 type Budget struct {
 	Steps     int // periods and dates still allowed to be looked at
 	Instances int // instances still allowed to be produced
+	Bytes     int // octets of expanded data still allowed; 0 means DefaultBytes
 }
 
 // The defaults of NewBudget: steps cost 10 to 100 ns each.
 const (
 	DefaultSteps     = 1_000_000
 	DefaultInstances = 100_000
+	DefaultBytes     = 64 << 20
 )
 
 // NewBudget returns a Budget with the default limits.
-func NewBudget() *Budget { return &Budget{Steps: DefaultSteps, Instances: DefaultInstances} }
+func NewBudget() *Budget {
+	return &Budget{Steps: DefaultSteps, Instances: DefaultInstances, Bytes: DefaultBytes}
+}
 
 // Instance is one member of a recurrence set, or the only instance of a
 // component that does not recur.

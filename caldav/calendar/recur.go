@@ -24,6 +24,18 @@ func (b *Budget) produce() error {
 	return nil
 }
 
+// write takes n octets of output from the budget (abuse case A06).
+func (b *Budget) write(n int) error {
+	if b.Bytes == 0 {
+		b.Bytes = DefaultBytes
+	}
+	if b.Bytes -= n; b.Bytes <= 0 {
+		b.Bytes = -1
+		return fail(CodeBudget, 0, "the expanded instances are more data than one request may ask for")
+	}
+	return nil
+}
+
 // lastWall is the last second of the year 9999, where every rule ends.
 var lastWall = int64(dayNumber(10000, 1, 1))*daySeconds - 1
 
