@@ -14,7 +14,7 @@ const foldAt = 75
 // that was read from lines with CRLF, properties before sub-components, and
 // BEGIN and END in upper case is given back unchanged.
 func (o *Object) Bytes() []byte {
-	return o.Append(make([]byte, 0, o.size()))
+	return o.Append(make([]byte, 0, o.textSize()))
 }
 
 // Append appends the component in the form of Bytes.
@@ -33,9 +33,9 @@ func (c *Component) Append(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// size estimates the length of the written component, from above for nearly
+// textSize estimates the length of the written component, from above for nearly
 // all data.
-func (c *Component) size() int {
+func (c *Component) textSize() int {
 	n := 14 + 2*len(c.Name)
 	for _, p := range c.Props {
 		if p.raw != "" {
@@ -52,7 +52,7 @@ func (c *Component) size() int {
 		n += m + m/(foldAt-4)*3
 	}
 	for _, k := range c.Children {
-		n += k.size()
+		n += k.textSize()
 	}
 	return n
 }

@@ -20,7 +20,10 @@ func cal(body string) string {
 	return crlf("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//kalends//test//EN\n" + body + "END:VCALENDAR\n")
 }
 
-func mustParse(t testing.TB, text string) *Object {
+func mustParse(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, text string) *Object {
 	t.Helper()
 	o, err := Parse([]byte(text), Limits{})
 	if err != nil {

@@ -39,7 +39,7 @@ const maxZones = 100
 // the two are compared only when they have the same form.
 func Validate(o *Object, r Rules) error {
 	v := validator{o: o, rules: r, structure: CodeInvalidObject}
-	if r.MaxSize > 0 && o.size() > r.MaxSize {
+	if r.MaxSize > 0 && o.textSize() > r.MaxSize {
 		if n := len(o.Bytes()); n > r.MaxSize {
 			return fail(CodeMaxSize, 0, "the calendar object has %d bytes, at most %d are accepted", n, r.MaxSize)
 		}
