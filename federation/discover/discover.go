@@ -80,6 +80,9 @@ type FinderConfig struct {
 	Overrides map[string]string
 	// Local reports whether a domain (lower case, A-label) is one of ours.
 	Local func(domain string) bool
+	// Self reports whether a host name (lower case) is our own server: an SRV
+	// record of a foreign domain must not lead a message back to us.
+	Self func(host string) bool
 	// WalkParents asks parent domains when a domain has no SRV record. It
 	// needs PublicSuffix, which is never asked for.
 	WalkParents  bool
@@ -165,7 +168,7 @@ func (f *Finder) DiscoverDomain(ctx context.Context, domain string) Decision {
 			return Decision{Kind: Mail, Domain: domain, Err: err, Reason: err.Error()}
 		}
 		next, ok := f.parent(owner)
-		if !ok {
+		if !ok || f.c.Local != nil && f.c.Local(next) {
 			break
 		}
 		owner = next
@@ -206,6 +209,10 @@ func (f *Finder) fromSRV(ctx context.Context, owner string, records []SRV, meta 
 		}
 		if r.Target == "." || r.Port == 0 || !validHost(r.Target) {
 			refused = fmt.Errorf("%w: SRV target %q port %d", ErrInvalidName, r.Target, r.Port)
+			continue
+		}
+		if f.c.Self != nil && f.c.Self(r.Target) {
+			refused = fmt.Errorf("%w: SRV target %s is this server", ErrForbiddenAddress, r.Target)
 			continue
 		}
 		if err := f.reachable(ctx, r.Target); err != nil {

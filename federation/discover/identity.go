@@ -101,8 +101,11 @@ func srvNames(cert *x509.Certificate) []string {
 			if err != nil || !oid.Equal(oidSRVName) {
 				continue
 			}
-			var value asn1.RawValue
-			if _, err := asn1.UnmarshalWithParams(rest, &value, "explicit,tag:0"); err == nil && value.Tag == asn1.TagIA5String {
+			var wrapped, value asn1.RawValue // [0] EXPLICIT IA5String
+			if _, err := asn1.Unmarshal(rest, &wrapped); err != nil || wrapped.Class != asn1.ClassContextSpecific || wrapped.Tag != 0 {
+				continue
+			}
+			if _, err := asn1.Unmarshal(wrapped.Bytes, &value); err == nil && value.Tag == asn1.TagIA5String {
 				out = append(out, string(value.Bytes))
 			}
 		}
