@@ -82,7 +82,7 @@ func parseACE(n *Node) (ACE, error) {
 		a.Deny, list = true, deny
 	}
 	for p := range list.All(DPrivilege) {
-		// One name per privilege element (RFC 3744 §5.3.1); several are read as
+		// One name per privilege element (RFC 3744 §5.5.2); several are read as
 		// several privileges.
 		a.Privileges = append(a.Privileges, p.Names()...)
 	}

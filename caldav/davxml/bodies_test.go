@@ -143,7 +143,7 @@ END:VCALENDAR
 </D:acl>`
 
 	bodyAnyOf = `<C:calendar-query xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:D="DAV:"><D:prop><D:getetag/></D:prop><D:limit><D:nresults>20</D:nresults></D:limit>
-<C:filter><C:comp-filter name="VCALENDAR" test="anyof"><C:comp-filter name="VEVENT" test="anyof"><C:prop-filter name="SUMMARY" test="anyof"><C:text-match>a</C:text-match><C:text-match match-type="starts-with" collation="i;unicode-casemap">é</C:text-match></C:prop-filter><C:prop-filter name="ATTENDEE"><C:param-filter name="partstat"><C:text-match>NEEDS-ACTION</C:text-match></C:param-filter><C:param-filter name="RSVP"><C:is-not-defined/></C:param-filter></C:prop-filter></C:comp-filter><C:comp-filter name="VTODO"/></C:comp-filter></C:filter>
+<C:filter><C:comp-filter name="VCALENDAR" test="anyof"><C:comp-filter name="VEVENT" test="anyof"><C:prop-filter name="SUMMARY" test="anyof"><C:text-match match-type="starts-with" collation="i;unicode-casemap">é</C:text-match></C:prop-filter><C:prop-filter name="ATTENDEE"><C:param-filter name="partstat"><C:text-match>NEEDS-ACTION</C:text-match></C:param-filter><C:param-filter name="RSVP"><C:is-not-defined/></C:param-filter></C:prop-filter></C:comp-filter><C:comp-filter name="VTODO"/></C:comp-filter></C:filter>
 <C:timezone-id>Europe/Berlin</C:timezone-id></C:calendar-query>`
 
 	bodyPrincipalMatch = `<D:principal-match xmlns:D="DAV:"><D:principal-property><D:owner/></D:principal-property><D:prop><D:displayname/></D:prop></D:principal-match>`

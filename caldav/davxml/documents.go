@@ -105,7 +105,7 @@ type ScheduleRecipient struct {
 }
 
 // ScheduleResponse writes the CALDAV:schedule-response document that answers a POST
-// to an outbox (RFC 6638 §10.2), one response per recipient, in the order given.
+// to an outbox (RFC 6638 §10.1), one response per recipient, in the order given.
 func ScheduleResponse(recipients []ScheduleRecipient) []byte {
 	doc, _ := Document(CScheduleResponse, func(b *Builder) {
 		for i := range recipients {

@@ -7,7 +7,7 @@ type CalendarQuery struct {
 	PropSpec
 	Filter     Filter
 	Timezone   string // an iCalendar object with one VTIMEZONE, "" when not given
-	TimezoneID string // RFC 7809 §5.2; goes before Timezone
+	TimezoneID string // RFC 7809; goes before Timezone
 	Limit      int    // most responses wanted, 0 for no limit
 }
 
@@ -39,7 +39,7 @@ type PropFilter struct {
 	AnyOf      bool
 	NotDefined bool
 	TimeRange  *TimeRange
-	Text       []TextMatch // the standard has at most one
+	Text       *TextMatch
 	Params     []ParamFilter
 }
 
@@ -209,11 +209,14 @@ func (p *filterParser) prop(n *Node) (f PropFilter, err error) {
 				return f, err
 			}
 		case CTextMatch:
+			if f.Text != nil {
+				return f, condf(CValidFilter, "two text matches in one prop-filter")
+			}
 			tm, err := p.text(c)
 			if err != nil {
 				return f, err
 			}
-			f.Text = append(f.Text, tm)
+			f.Text = &tm
 		case CParamFilter:
 			pf, err := p.param(c)
 			if err != nil {
@@ -224,7 +227,7 @@ func (p *filterParser) prop(n *Node) (f PropFilter, err error) {
 			return f, unsupported(c)
 		}
 	}
-	if f.NotDefined && (f.TimeRange != nil || len(f.Text)+len(f.Params) > 0) {
+	if f.NotDefined && (f.TimeRange != nil || f.Text != nil || len(f.Params) > 0) {
 		return f, condf(CValidFilter, "is-not-defined beside other conditions")
 	}
 	// RFC 4791 §7.8: a time range cannot be asked of a text property.

@@ -189,8 +189,8 @@ func TestCalendarQuery(t *testing.T) {
 	same(t, q.Data, &DataSpec{Expand: &TimeRange{utc("20261101T000000Z"), utc("20261108T000000Z")}})
 	same(t, q.Filter.Comps[0].Comps[0], CompFilter{Name: "VTODO", Props: []PropFilter{
 		{Name: "COMPLETED", NotDefined: true},
-		{Name: "STATUS", Text: []TextMatch{{Text: "CANCELLED", Collation: CollationASCII, MatchType: MatchContains, Negate: true}}},
-		{Name: "CATEGORIES", Text: []TextMatch{{Text: "Home, sweet", Collation: CollationOctet, MatchType: MatchContains}}},
+		{Name: "STATUS", Text: &TextMatch{Text: "CANCELLED", Collation: CollationASCII, MatchType: MatchContains, Negate: true}},
+		{Name: "CATEGORIES", Text: &TextMatch{Text: "Home, sweet", Collation: CollationOctet, MatchType: MatchContains}},
 	}})
 
 	q = report[*CalendarQuery](t, bodyAnyOf)
@@ -198,9 +198,7 @@ func TestCalendarQuery(t *testing.T) {
 		PropSpec: PropSpec{Props: []Name{DGetETag}}, TimezoneID: "Europe/Berlin", Limit: 20,
 		Filter: Filter{Comps: []CompFilter{{Name: "VCALENDAR", AnyOf: true, Comps: []CompFilter{
 			{Name: "VEVENT", AnyOf: true, Props: []PropFilter{
-				{Name: "SUMMARY", AnyOf: true, Text: []TextMatch{
-					{Text: "a", Collation: CollationASCII, MatchType: MatchContains},
-					{Text: "é", Collation: CollationUnicode, MatchType: MatchStartsWith}}},
+				{Name: "SUMMARY", AnyOf: true, Text: &TextMatch{Text: "é", Collation: CollationUnicode, MatchType: MatchStartsWith}},
 				{Name: "ATTENDEE", Params: []ParamFilter{
 					{Name: "PARTSTAT", Text: &TextMatch{Text: "NEEDS-ACTION", Collation: CollationASCII, MatchType: MatchContains}},
 					{Name: "RSVP", NotDefined: true}}},
@@ -249,6 +247,9 @@ func TestFilterErrors(t *testing.T) {
 		{"end is start", wrap(`<C:time-range start="20260101T000000Z" end="20260101T000000Z"/>`), CValidFilter},
 		{"end before start", wrap(`<C:time-range start="20260102T000000Z" end="20260101T000000Z"/>`), CValidFilter},
 		{"two ranges", wrap(`<C:time-range start="20260101T000000Z"/><C:time-range start="20260101T000000Z"/>`), CValidFilter},
+		{"two texts", wrap(`<C:prop-filter name="A"><C:text-match>x</C:text-match><C:text-match>y</C:text-match></C:prop-filter>`), CValidFilter},
+		{"two texts of a parameter", wrap(`<C:prop-filter name="A"><C:param-filter name="B"><C:text-match>x</C:text-match><C:text-match>y</C:text-match></C:param-filter></C:prop-filter>`), CValidFilter},
+		{"two ranges of a property", wrap(`<C:prop-filter name="DTSTART"><C:time-range start="20260101T000000Z"/><C:time-range start="20260101T000000Z"/></C:prop-filter>`), CValidFilter},
 		{"not defined and range", wrap(`<C:is-not-defined/><C:time-range start="20260101T000000Z"/>`), CValidFilter},
 		{"not defined and prop", wrap(`<C:prop-filter name="A"><C:is-not-defined/><C:text-match>x</C:text-match></C:prop-filter>`), CValidFilter},
 		{"not defined and param", wrap(`<C:prop-filter name="A"><C:param-filter name="B"><C:is-not-defined/><C:text-match>x</C:text-match></C:param-filter></C:prop-filter>`), CValidFilter},
