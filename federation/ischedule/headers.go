@@ -7,10 +7,8 @@ import (
 	"strings"
 
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation/dkim"
 )
-
-// Header is one header line of a request, in the order of arrival.
-type Header struct{ Name, Value string }
 
 // Envelope is what the headers of a POST say (WD 8.1, WD 9): who speaks, to
 // whom, and what kind of message the body claims to be. Nothing in it is
@@ -31,7 +29,7 @@ const DefaultMaxRecipients = 100
 // Blanks around commas, empty list elements, several Recipient headers and
 // repeated addresses are accepted. maxRecipients 0 means DefaultMaxRecipients.
 // The error is an *Error.
-func ReadEnvelope(headers []Header, maxRecipients int) (Envelope, error) {
+func ReadEnvelope(headers []dkim.Header, maxRecipients int) (Envelope, error) {
 	var env Envelope
 	if maxRecipients <= 0 {
 		maxRecipients = DefaultMaxRecipients
@@ -94,7 +92,7 @@ func ReadEnvelope(headers []Header, maxRecipients int) (Envelope, error) {
 }
 
 // values are the values of all headers of that name, in order.
-func values(headers []Header, name string) []string {
+func values(headers []dkim.Header, name string) []string {
 	var out []string
 	for _, h := range headers {
 		if strings.EqualFold(strings.TrimSpace(h.Name), name) {

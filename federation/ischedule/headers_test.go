@@ -8,26 +8,27 @@ import (
 	"testing"
 
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation/dkim"
 )
 
-func headers(lines ...string) []Header {
-	var hs []Header
+func headers(lines ...string) []dkim.Header {
+	var hs []dkim.Header
 	for _, l := range lines {
 		name, value, _ := strings.Cut(l, ":")
-		hs = append(hs, Header{Name: name, Value: strings.TrimSpace(value)})
+		hs = append(hs, dkim.Header{Name: name, Value: strings.TrimSpace(value)})
 	}
 	return hs
 }
 
 // without returns the good header set with the named ones replaced.
-func replaced(name string, lines ...string) []Header {
+func replaced(name string, lines ...string) []dkim.Header {
 	good := headers(
 		"iSchedule-Version: 1.0",
 		"Content-Type: text/calendar; charset=utf-8; component=VEVENT; method=REQUEST",
 		"Originator: mailto:alice@north.example",
 		"Recipient: mailto:bob@south.example",
 	)
-	var out []Header
+	var out []dkim.Header
 	for _, h := range good {
 		if !strings.EqualFold(h.Name, name) {
 			out = append(out, h)
@@ -44,7 +45,7 @@ func TestReadEnvelopeRefuses(t *testing.T) {
 	}
 	cases := []struct {
 		name string
-		in   []Header
+		in   []dkim.Header
 		want Condition
 	}{
 		{"no version", replaced("iSchedule-Version"), VersionNotSupported},
@@ -123,9 +124,9 @@ func FuzzHeaders(f *testing.F) {
 	f.Add("1.0, 2.0", `text/calendar;method="REPLY";component=VTODO`, "alice@b\u00fccher.example", ",,mailto:%22a%40b%22@south.example", "<x@y>")
 	f.Add("", "text/calendar; =; ;", "mailto:a%00@b", "\x00\r\n", "")
 	f.Fuzz(func(t *testing.T, version, ctype, originator, recipients, id string) {
-		env, err := ReadEnvelope([]Header{
-			{headerVersion, version}, {headerContentType, ctype}, {headerOriginator, originator},
-			{headerRecipient, recipients}, {headerMessageID, id},
+		env, err := ReadEnvelope([]dkim.Header{
+			{Name: headerVersion, Value: version}, {Name: headerContentType, Value: ctype}, {Name: headerOriginator, Value: originator},
+			{Name: headerRecipient, Value: recipients}, {Name: headerMessageID, Value: id},
 		}, 0)
 		if err != nil {
 			var e *Error
@@ -143,9 +144,9 @@ func FuzzHeaders(f *testing.F) {
 		if len(env.Recipients) == 0 {
 			return
 		}
-		again, err := ReadEnvelope([]Header{
-			{headerVersion, Version}, {headerContentType, contentType("VEVENT", "REQUEST")},
-			{headerOriginator, headerAddress(env.Originator)}, {headerRecipient, recipientList(env.Recipients)},
+		again, err := ReadEnvelope([]dkim.Header{
+			{Name: headerVersion, Value: Version}, {Name: headerContentType, Value: contentType("VEVENT", "REQUEST")},
+			{Name: headerOriginator, Value: headerAddress(env.Originator)}, {Name: headerRecipient, Value: recipientList(env.Recipients)},
 		}, 0)
 		if err != nil {
 			t.Fatalf("sender form is refused: %v", err)

@@ -142,8 +142,16 @@ func (w *xmlWriter) text(name, value string) {
 	w.WriteString("</" + name + ">")
 }
 
-// escape writes character data; what XML 1.0 cannot carry becomes U+FFFD.
-func (w *xmlWriter) escape(s string) { xml.EscapeText(&w.Buffer, []byte(s)) }
+// escape writes character data; what XML 1.0 cannot carry becomes U+FFFD. A
+// carriage return stays a character reference, since a parser would drop it; a
+// line feed and a tab may stand as they are.
+func (w *xmlWriter) escape(s string) {
+	var b bytes.Buffer
+	xml.EscapeText(&b, []byte(s))
+	plainSpace.WriteString(&w.Buffer, b.String())
+}
+
+var plainSpace = strings.NewReplacer("&#xA;", "\n", "&#x9;", "\t")
 
 // open and close write tags; attrs are name, value pairs.
 func (w *xmlWriter) open(name string, attrs ...string)  { w.tag(name, ">", attrs) }
