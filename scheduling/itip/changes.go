@@ -1,0 +1,414 @@
+package itip
+
+import (
+	"slices"
+
+	"github.com/kalends/kalends/caldav/calendar"
+)
+
+// instance is one changed instance of a series: what described it before and
+// what does now (nil: it does not take place, or not yet).
+type instance struct {
+	key      string
+	old, new *calendar.Component
+	same     bool // equal meaning
+}
+
+// step is what one group of people has to be told.
+type step struct {
+	people    []calendar.Address
+	kind      Kind
+	cancelAll bool     // CANCEL of everything they had
+	cancel    []string // CANCEL of these instances
+	full      bool     // REQUEST with all they have now
+	overrides []string // REQUEST with these overrides alone
+	redundant bool
+	key       string // of a member, to look up what they see
+	inMaster  bool
+}
+
+// diff compares two states of an organizer's object. Work that does not
+// depend on the attendee is done once; people who are listed in the same
+// components before and after form one group.
+type diff struct {
+	a, b        *series
+	by          calendar.AddressSet
+	only        string // plan for this person alone
+	forceMaster bool
+
+	instances  []instance
+	masterSame bool
+	exAdded    bool // EXDATE differs in a way that is not a mere removal of overrides
+	steps      []step
+	update     bool // somebody who was invited before hears something
+}
+
+func newDiff(a, b *series, by calendar.AddressSet) *diff {
+	d := &diff{a: a, b: b, by: by}
+	if a.master != nil && b.master != nil {
+		d.masterSame = sameMeaning(a, a.master, b, b.master)
+	} else {
+		d.masterSame = a.master == nil && b.master == nil
+	}
+	exSame := len(a.ex) == len(b.ex)
+	for k := range a.ex {
+		_, ok := b.ex[k]
+		exSame = exSame && ok
+	}
+	if d.masterSame && !exSame {
+		d.masterSame, d.exAdded = false, true
+	}
+	d.instances = d.changed()
+	return d
+}
+
+// changed lists the instances that either object describes apart from the
+// master, or excludes, when they may differ.
+func (d *diff) changed() []instance {
+	var keys []string
+	seen := map[string]bool{}
+	add := func(k string) {
+		if !seen[k] {
+			seen[k] = true
+			keys = append(keys, k)
+		}
+	}
+	for _, k := range d.a.order {
+		add(k)
+	}
+	for _, k := range d.b.order {
+		add(k)
+	}
+	var ex []string
+	for k := range d.a.ex {
+		if _, ok := d.b.ex[k]; !ok {
+			ex = append(ex, k)
+		}
+	}
+	for k := range d.b.ex {
+		if _, ok := d.a.ex[k]; !ok {
+			ex = append(ex, k)
+		}
+	}
+	slices.Sort(ex)
+	for _, k := range ex {
+		add(k)
+	}
+	var out []instance
+	for _, k := range keys {
+		i := instance{key: k}
+		ac, bc := d.a.over[k], d.b.over[k]
+		if ac != nil && isFuture(ac) || bc != nil && isFuture(bc) {
+			if ac == nil || bc == nil || !sameMeaning(d.a, ac, d.b, bc) {
+				d.forceMaster = true // it changes many instances: the whole goes out
+			}
+			continue
+		}
+		id, ok := d.a.ids[k]
+		if !ok {
+			id = d.b.ids[k]
+		}
+		if d.a.o != nil {
+			i.old = d.a.effective(k, id)
+		}
+		if d.b.o != nil {
+			i.new = d.b.effective(k, id)
+		}
+		if i.old == nil && i.new == nil {
+			continue
+		}
+		i.same = i.old != nil && i.new != nil && sameMeaning(d.a, i.old, d.b, i.new)
+		out = append(out, i)
+	}
+	return out
+}
+
+// find works out who has to be told what.
+func (d *diff) find(force bool, forced map[string]bool) {
+	offA, offB := agents(d.a.o), agents(d.b.o)
+	inA, inB := d.a.members(), d.b.members()
+	at := map[string]int{}
+	people := Attendees(d.a.o)
+	for _, p := range Attendees(d.b.o) {
+		if inA[p.Key()] == "" {
+			people = append(people, p)
+		}
+	}
+	own := calendar.NewAddressSet()
+	for _, o := range []*calendar.Object{d.a.o, d.b.o} {
+		if a, ok := Organizer(o); ok {
+			own.Add(a)
+		}
+	}
+	for _, p := range people {
+		k := p.Key()
+		if d.only != "" && k != d.only || d.by.Has(p) || own.Has(p) {
+			continue
+		}
+		sa, sb := inA[k], inB[k]
+		if offA[k] != "" { // RFC 6638 §3.2.1.2: whom the server did not invite it does not cancel
+			sa = ""
+		}
+		if offB[k] != "" {
+			sb = ""
+		}
+		f := force || forced[k]
+		sig := sa + "|" + sb
+		if f {
+			sig += "!"
+		}
+		if i, ok := at[sig]; ok {
+			if i >= 0 {
+				d.steps[i].people = append(d.steps[i].people, p)
+			}
+			continue
+		}
+		st, tell := d.step(k, sa != "", sb != "", f)
+		if !tell {
+			at[sig] = -1
+			continue
+		}
+		st.people, st.key = []calendar.Address{p}, k
+		at[sig] = len(d.steps)
+		d.steps = append(d.steps, st)
+		if st.kind != KindNew && !(f && d.quiet(k, sa != "", sb != "")) {
+			d.update = true
+		}
+	}
+}
+
+// quiet tells whether a person would hear nothing if nobody forced it.
+func (d *diff) quiet(k string, had, has bool) bool {
+	_, tell := d.step(k, had, has, false)
+	return !tell
+}
+
+// step decides for one person (and all who are listed alike).
+func (d *diff) step(k string, had, has, force bool) (step, bool) {
+	st := step{kind: KindChanged}
+	oldMaster, newMaster := had && line(d.a.master, k) != nil, has && line(d.b.master, k) != nil
+	st.inMaster = newMaster
+	switch {
+	case !had && !has:
+		return st, false
+	case !had:
+		st.kind, st.full = KindNew, true
+		return st, true
+	case !has:
+		if d.a.cancelledWhole() {
+			return st, false
+		}
+		st.kind, st.cancelAll = KindCancelled, true
+		return st, true
+	}
+	over, was := d.b.cancelledWhole(), d.a.cancelledWhole()
+	switch {
+	case over && was && !force:
+		return st, false
+	case over && !was:
+		st.kind, st.cancelAll = KindCancelled, true
+		return st, true
+	case was && !over:
+		st.full = true
+		return st, true
+	case oldMaster && !newMaster: // only single instances are left for him
+		st.cancelAll, st.full = true, true
+		return st, true
+	}
+	for _, i := range d.instances {
+		before := i.old != nil && line(i.old, k) != nil && !isCancelled(i.old)
+		after := i.new != nil && line(i.new, k) != nil && !isCancelled(i.new)
+		switch {
+		case before && !after:
+			// An instance that vanished because the series moved or ended
+			// earlier is gone with the master that tells so.
+			_, out := d.b.ex[i.key]
+			if i.new == nil && !out && newMaster {
+				continue
+			}
+			st.cancel = append(st.cancel, i.key)
+		case after && (!before || !i.same):
+			if d.b.over[i.key] != nil {
+				st.overrides = append(st.overrides, i.key)
+			} else if newMaster {
+				st.full = true
+			}
+		}
+	}
+	master := newMaster && (!oldMaster || !d.masterSame || d.forceMaster)
+	if force || master || st.full || newMaster != oldMaster {
+		st.full = true
+	}
+	if st.full {
+		st.overrides = nil
+	}
+	if len(st.cancel) > 0 {
+		st.redundant = st.full && oldMaster && newMaster && d.exAdded && !force && !d.forceMaster && d.onlyExcluded(st.cancel)
+		if !st.full && len(st.overrides) == 0 {
+			st.kind = KindCancelled
+		}
+	}
+	return st, len(st.cancel) > 0 || st.full || len(st.overrides) > 0
+}
+
+// onlyExcluded tells whether the cancelled instances are all that changed.
+func (d *diff) onlyExcluded(cancelled []string) bool {
+	for k := range d.b.ex {
+		if _, ok := d.a.ex[k]; !ok && !slices.Contains(cancelled, k) {
+			return false
+		}
+	}
+	for k := range d.a.ex {
+		if _, ok := d.b.ex[k]; !ok {
+			return false
+		}
+	}
+	for _, i := range d.instances {
+		if !i.same && !slices.Contains(cancelled, i.key) {
+			return false
+		}
+	}
+	return true
+}
+
+// messages writes what find found, in the order in which it must arrive: what
+// ends before what begins.
+func (d *diff) messages(opt MessageOptions) []Message {
+	var out []Message
+	from, ok := Organizer(d.b.o)
+	if !ok {
+		from, _ = Organizer(d.a.o)
+	}
+	for _, st := range d.steps {
+		k := st.key
+		switch {
+		case st.cancelAll:
+			if o := d.cancelAll(k, opt); o != nil {
+				out = append(out, newMessage(o, "CANCEL", from, st.people, KindCancelled))
+			}
+		case len(st.cancel) > 0:
+			if o := d.cancelSome(k, st.cancel, opt); o != nil {
+				out = append(out, newMessage(o, "CANCEL", from, st.people, KindCancelled))
+			}
+		}
+		var o *calendar.Object
+		switch {
+		case st.full:
+			o = d.b.tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
+		case len(st.overrides) > 0:
+			var comps []*calendar.Component
+			for _, key := range st.overrides {
+				comps = append(comps, clean(d.b.over[key]))
+			}
+			o = d.b.wrap(comps)
+		}
+		if o == nil {
+			continue
+		}
+		envelope(o, "REQUEST", opt)
+		kind := st.kind
+		if kind == KindCancelled {
+			kind = KindChanged
+		}
+		m := newMessage(o, "REQUEST", from, st.people, kind)
+		m.Redundant = st.redundant
+		if kind == KindChanged {
+			m.Changes = d.describe(k, st)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// describe lists the changed fields of what one person sees.
+func (d *diff) describe(k string, st step) []FieldChange {
+	var out []FieldChange
+	if st.full && line(d.a.master, k) != nil && line(d.b.master, k) != nil {
+		out = fieldChanges("", d.a, d.a.master, d.b, d.b.master, out)
+	}
+	for _, i := range d.instances {
+		if i.same || line(i.new, k) == nil || !st.full && !slices.Contains(st.overrides, i.key) {
+			continue
+		}
+		out = fieldChanges(i.new.Value("RECURRENCE-ID"), d.a, i.old, d.b, i.new, out)
+	}
+	return out
+}
+
+// cancelAll is the CANCEL of everything a person had (RFC 5546 §3.2.5): the
+// master alone stands for the whole, single instances are named one by one.
+func (d *diff) cancelAll(k string, opt MessageOptions) *calendar.Object {
+	gone := d.b.o == nil || d.b.cancelledWhole() || len(d.b.components()) == 0
+	var comps []*calendar.Component
+	if line(d.a.master, k) != nil {
+		c := d.a.master
+		if d.b.master != nil && isCancelled(d.b.master) && line(d.b.master, k) != nil {
+			c = d.b.master
+		}
+		comps = append(comps, d.cancelled(c, d.b.master, gone))
+	} else {
+		for _, key := range d.a.order {
+			c := d.a.over[key]
+			if line(c, k) == nil || isCancelled(c) {
+				continue
+			}
+			now := d.b.over[key]
+			out := gone
+			if now == nil && d.b.o != nil {
+				_, ex := d.b.ex[key]
+				out = out || ex || !d.b.has(d.a.ids[key])
+			}
+			comps = append(comps, d.cancelled(c, now, out || isCancelled(now)))
+		}
+	}
+	if len(comps) == 0 {
+		return nil
+	}
+	o := d.a.wrap(comps)
+	envelope(o, "CANCEL", opt)
+	return o
+}
+
+// cancelSome is the CANCEL of single instances.
+func (d *diff) cancelSome(k string, keys []string, opt MessageOptions) *calendar.Object {
+	var comps []*calendar.Component
+	for _, i := range d.instances {
+		if !slices.Contains(keys, i.key) || i.old == nil {
+			continue
+		}
+		c := i.old
+		if isCancelled(i.new) && line(i.new, k) != nil {
+			c = i.new
+		}
+		comps = append(comps, d.cancelled(c, i.new, i.new == nil || isCancelled(i.new)))
+	}
+	if len(comps) == 0 {
+		return nil
+	}
+	o := d.a.wrap(comps)
+	envelope(o, "CANCEL", opt)
+	return o
+}
+
+// cancelled is one component of a CANCEL. When the event or instance goes on
+// without this person, only those taken out are listed and STATUS is left out
+// (RFC 5546 §3.2.5).
+func (d *diff) cancelled(c, now *calendar.Component, forAll bool) *calendar.Component {
+	out := clean(c)
+	if forAll {
+		out.Set(calendar.NewProperty("STATUS", "CANCELLED"))
+	} else {
+		left := lines(now)
+		off := agents(d.b.o)
+		out.Props = slices.DeleteFunc(out.Props, func(p *calendar.Property) bool {
+			return p.Name() == "ATTENDEE" && left[personKey(p)] != nil && off[personKey(p)] == ""
+		})
+		out.Remove("STATUS")
+	}
+	if d.b.o != nil {
+		if n := d.b.maxSequence(); n > sequenceOf(out) {
+			setSequence(out, n)
+		}
+	}
+	return out
+}

@@ -1,0 +1,210 @@
+package itip
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kalends/kalends/caldav/calendar"
+)
+
+// planOrganizer is the organizer's PUT (RFC 6638 §3.2.1). An old object that
+// was no scheduling object of this organizer counts as none.
+func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Plan, error) {
+	old := c.Old
+	if roleOf(old, by) != RoleOrganizer {
+		old = nil
+	}
+	store := next.Clone()
+	a, b := read(old), read(store)
+	forced := b.ownServerState(a, by, c)
+	forceMaster := false
+	if b.master != nil && a.master != nil {
+		forceMaster = b.keepAnswers(a, by, c)
+	}
+	b = read(store) // keepAnswers may have added overrides
+	d := newDiff(a, b, by)
+	d.forceMaster = forceMaster
+	d.find(c.Force, forced)
+
+	// RFC 5546 §2.1.4: never lower than what was given out; raised when an
+	// update goes to somebody and the client did not raise it.
+	for _, n := range b.components() {
+		was := a.at(b.keyAt(n))
+		if was == nil {
+			was = a.master
+		}
+		if sequenceOf(n) < sequenceOf(was) {
+			setSequence(n, sequenceOf(was))
+		}
+	}
+	if top := a.maxSequence(); old != nil && d.update && b.maxSequence() <= top {
+		for _, n := range b.components() {
+			setSequence(n, top+1)
+		}
+	}
+	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Rewritten: rewritten(store, c.New)}
+	if !c.Silent {
+		p.Messages = d.messages(MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
+	}
+	return p, nil
+}
+
+// planCancelAll is the organizer's DELETE, or the removal of ORGANIZER and all
+// attendees: CANCEL to everybody (RFC 6638 §3.2.1.4).
+func planCancelAll(c Change, by calendar.AddressSet) (Plan, error) {
+	p := Plan{Role: RoleOrganizer, NewTag: true}
+	if c.Silent {
+		return p, nil
+	}
+	gone := c.Old.Clone()
+	s := read(gone)
+	top := s.maxSequence() + 2
+	for _, n := range s.components() {
+		setSequence(n, top)
+	}
+	d := newDiff(s, read(nil), by)
+	d.find(false, nil)
+	p.Messages = d.messages(MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
+	return p, nil
+}
+
+// lines indexes the ATTENDEEs of a component by person.
+func lines(c *calendar.Component) map[string]*calendar.Property {
+	m := map[string]*calendar.Property{}
+	if c == nil {
+		return m
+	}
+	for _, p := range c.Props {
+		if p.Name() == "ATTENDEE" {
+			if k := personKey(p); m[k] == nil {
+				m[k] = p
+			}
+		}
+	}
+	return m
+}
+
+// ownServerState writes back what is the server's in an organizer's object:
+// other people's PARTSTAT (want 13) and every SCHEDULE-STATUS. It answers who
+// is to get a message although nothing changed (SCHEDULE-FORCE-SEND).
+func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) (forced map[string]bool) {
+	off := agents(s.o)
+	moved := old.master != nil && s.master != nil && rescheduled(old, old.master, s, s.master)
+	for _, n := range s.components() {
+		key := s.keyAt(n)
+		was := old.at(key)
+		derived := false
+		if was == nil && key != "" && old.master != nil && !isFuture(n) {
+			was, derived = old.effective(key, s.ids[key]), true
+		}
+		again := was != nil && rescheduled(old, was, s, n) || was != nil && derived && moved || was == nil && key != "" && moved
+		touched := was != nil && !slices.Equal(withoutAnswers(old.canon(was)), withoutAnswers(s.canon(n)))
+		before := lines(was)
+		if q := n.Prop("ORGANIZER"); q != nil {
+			q.DelParam("SCHEDULE-STATUS")
+			q.DelParam("SCHEDULE-FORCE-SEND")
+		}
+		for _, q := range n.Props {
+			if q.Name() != "ATTENDEE" {
+				continue
+			}
+			k := personKey(q)
+			if strings.EqualFold(q.Param("SCHEDULE-FORCE-SEND"), "REQUEST") { // RFC 6638 §7.2
+				if forced == nil {
+					forced = map[string]bool{}
+				}
+				forced[k] = true
+			}
+			q.DelParam("SCHEDULE-FORCE-SEND")
+			if off[k] != "" { // the client does it all
+				continue
+			}
+			w := before[k]
+			q.DelParam("SCHEDULE-STATUS")
+			if w != nil {
+				if v := w.ParamValues("SCHEDULE-STATUS"); len(v) > 0 {
+					q.SetParam("SCHEDULE-STATUS", v...)
+				}
+			}
+			if by.Has(calendar.Address(q.Value())) {
+				continue
+			}
+			sent := partstat(q)
+			switch {
+			case w == nil && ch.Silent: // an import brings its answers along
+			case w == nil || again: // RFC 6638 §3.2.8
+				setPartstat(q, "NEEDS-ACTION")
+			case sent == "NEEDS-ACTION" && ch.AllowReset && touched && partstat(w) != sent:
+				setPartstat(q, sent)
+			default:
+				if v := partstat(w); v != sent {
+					setPartstat(q, v)
+					copyParams(q, w, "DELEGATED-TO", "DELEGATED-FROM")
+				} else if v == "NEEDS-ACTION" {
+					setPartstat(q, v)
+				}
+			}
+		}
+	}
+	return forced
+}
+
+func copyParams(to, from *calendar.Property, names ...string) {
+	for _, n := range names {
+		to.SetParam(n, from.ParamValues(n)...)
+	}
+}
+
+// keepAnswers brings back what attendees said about single instances when the
+// organizer's client did not send those overrides: it may never have seen
+// them, or it took a change of the instance back. An instance that returns to
+// its regular time asks everybody again. It answers whether the master must go
+// out although it did not change, because an override's text went away.
+func (s *series) keepAnswers(old *series, by calendar.AddressSet, ch Change) (forceMaster bool) {
+	if len(old.order) == 0 || !recurs(s.master) || rescheduled(old, old.master, s, s.master) {
+		return false
+	}
+	off := agents(s.o)
+	for _, k := range old.order {
+		was := old.over[k]
+		if s.over[k] != nil || isCancelled(was) || isFuture(was) || len(s.future) > 0 {
+			continue
+		}
+		if _, out := s.ex[k]; out || !s.has(old.ids[k]) {
+			continue
+		}
+		n := s.derive(old.ids[k])
+		if n == nil {
+			continue
+		}
+		moved := rescheduled(old, was, s, n)
+		need := false
+		before := lines(was)
+		for _, q := range n.Props {
+			if q.Name() != "ATTENDEE" || by.Has(calendar.Address(q.Value())) {
+				continue
+			}
+			key := personKey(q)
+			w := before[key]
+			if off[key] != "" || w == nil {
+				continue
+			}
+			answer := partstat(w)
+			if moved {
+				answer = "NEEDS-ACTION"
+			}
+			if answer != partstat(q) {
+				need = true
+				setPartstat(q, answer)
+				copyParams(q, w, "SCHEDULE-STATUS")
+			}
+		}
+		if need {
+			setStamp(n, ch.Now)
+			s.o.Children = append(s.o.Children, n)
+		} else if !slices.Equal(withoutAnswers(old.canon(was)), withoutAnswers(s.canon(n))) {
+			forceMaster = true
+		}
+	}
+	return forceMaster
+}

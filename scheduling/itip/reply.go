@@ -1,0 +1,269 @@
+package itip
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kalends/kalends/caldav/calendar"
+)
+
+// processReply is a REPLY in the organizer's hands (RFC 5546 §3.2.3): the
+// line of the one who answers changes, and nothing else.
+func processReply(m, current *calendar.Object, p Policy, self calendar.AddressSet) (Outcome, error) {
+	if current == nil || roleOf(current, self) != RoleOrganizer {
+		return Outcome{Status: statusNoAuthority}, nil
+	}
+	// Want 18: Exchange leaves the ORGANIZER out; the UID and the stored
+	// organizer decide then.
+	if org := organizerLine(m); org != nil && personKey(org) != personKey(organizerLine(current)) && !self.Has(calendar.Address(org.Value())) {
+		return Outcome{Status: statusNoAuthority}, nil
+	}
+	who := replier(m, current, p)
+	if who == nil || self.Has(calendar.Address(who.Value())) || p.Sender != "" && !p.Sender.Equal(calendar.Address(who.Value())) {
+		return Outcome{Status: statusNoAuthority}, nil
+	}
+	key := personKey(who)
+	store := current.Clone()
+	r := &replying{s: read(m), cur: read(store), store: store, key: key, p: p, stamps: map[string]Stamp{}}
+	if !r.invited(key) && !r.delegate(who) {
+		return Outcome{Status: statusNoAuthority}, nil // a party crasher
+	}
+	if r.s.master != nil {
+		r.whole()
+	}
+	for _, k := range r.s.order {
+		r.single(k)
+	}
+	out := Outcome{Status: statusSuccess, Replier: calendar.Address(who.Value())}
+	if l := r.anyLine(key); l != nil {
+		out.Replier = calendar.Address(l.Value())
+	}
+	if len(r.stamps) > 0 {
+		out.ReplyStamps = r.stamps
+	}
+	if changedOctets(current, store) {
+		addZones(store, m)
+		dropZones(store)
+		out.Store, out.Changed = store, true
+	}
+	if r.news {
+		out.Refresh, out.Inbox, out.Kind = true, m, KindReply
+		out.Messages = r.inviteDelegates()
+	}
+	return out, nil
+}
+
+// replier is the ATTENDEE line that speaks: that of the sender when there are
+// two (delegator and delegate, RFC 5546 §4.2.5), else the only person.
+func replier(m, current *calendar.Object, p Policy) *calendar.Property {
+	var found *calendar.Property
+	for _, c := range m.Components() {
+		for _, l := range c.All("ATTENDEE") {
+			if calendar.Address(l.Value()).Key() == "" {
+				continue
+			}
+			switch {
+			case p.Sender != "" && p.Sender.Equal(calendar.Address(l.Value())):
+				return l
+			case found == nil:
+				found = l
+			case personKey(found) != personKey(l):
+				// Two people without a proven speaker: only a pair tied by
+				// delegation is acceptable, and the delegator is the one
+				// who hands over.
+				if p.Sender != "" {
+					continue
+				}
+				if slices.Contains(paramKeys(l, "DELEGATED-TO"), personKey(found)) {
+					found = l
+				} else if !slices.Contains(paramKeys(found, "DELEGATED-TO"), personKey(l)) {
+					return nil
+				}
+			}
+		}
+	}
+	return found
+}
+
+// replying applies one REPLY.
+type replying struct {
+	s, cur *series
+	store  *calendar.Object
+	key    string
+	p      Policy
+	stamps map[string]Stamp
+	news   bool
+	added  []calendar.Address // delegates to be invited
+}
+
+func (r *replying) invited(key string) bool { return r.anyLine(key) != nil }
+
+func (r *replying) anyLine(key string) *calendar.Property {
+	for _, c := range r.cur.components() {
+		if l := line(c, key); l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// delegate lets somebody in whom an attendee has named: on the stored line of
+// the delegator, by DELEGATED-TO. His line is added beside the delegator's.
+func (r *replying) delegate(who *calendar.Property) bool {
+	ok := false
+	for _, c := range r.cur.components() {
+		for _, l := range c.All("ATTENDEE") {
+			if slices.Contains(paramKeys(l, "DELEGATED-TO"), r.key) {
+				r.addDelegate(c, calendar.Address(who.Value()), l)
+				ok = true
+			}
+		}
+	}
+	return ok
+}
+
+func (r *replying) addDelegate(c *calendar.Component, a calendar.Address, by *calendar.Property) {
+	if line(c, a.Key()) != nil {
+		return
+	}
+	l := calendar.NewProperty("ATTENDEE", string(a), calendar.NewParam("PARTSTAT", "NEEDS-ACTION"),
+		calendar.NewParam("RSVP", "TRUE"), calendar.NewParam("DELEGATED-FROM", by.Value()))
+	i := slices.Index(c.Props, by)
+	c.Props = slices.Insert(c.Props, i+1, l)
+	if !slices.ContainsFunc(r.added, a.Equal) {
+		r.added = append(r.added, a)
+	}
+}
+
+// fresh tells whether the answer in c is newer than the last one for that
+// instance (RFC 5546 §2.1.5), and remembers it.
+func (r *replying) fresh(c *calendar.Component, k string) bool {
+	st := stampOf(c, r.p.Now)
+	id := r.key + " " + k
+	if last, ok := r.p.LastReply[id]; ok && st.Compare(last) <= 0 {
+		return false
+	}
+	r.stamps[id] = st
+	return true
+}
+
+// passed tells whether the answer is to a time that no longer holds: the
+// organizer has moved the event since.
+func (r *replying) passed(c, target *calendar.Component) bool {
+	return sequenceOf(c) < sequenceOf(target) && c.Prop("DTSTART") != nil && target.Prop("DTSTART") != nil &&
+		r.s.keyOf(c.Prop("DTSTART")) != r.cur.keyOf(target.Prop("DTSTART"))
+}
+
+// whole applies the answer for the master. It moves the instances that were
+// never answered separately; the others keep their answer (want 9).
+func (r *replying) whole() {
+	c := r.s.master
+	l := line(c, r.key)
+	if l == nil || !r.fresh(c, "") {
+		return
+	}
+	master := r.cur.master
+	if master == nil { // everything he has are single instances
+		for _, k := range r.cur.order {
+			if t := r.cur.over[k]; r.s.over[k] == nil && line(t, r.key) != nil && !isCancelled(t) && !r.passed(c, t) {
+				r.apply(t, c, l)
+			}
+		}
+		return
+	}
+	before := ""
+	if t := line(master, r.key); t != nil {
+		if r.passed(c, master) {
+			return
+		}
+		before = partstat(t)
+		r.apply(master, c, l)
+	}
+	for _, k := range r.cur.order {
+		t := line(r.cur.over[k], r.key)
+		if t == nil || r.s.over[k] != nil || isCancelled(r.cur.over[k]) {
+			continue
+		}
+		last, seen := r.p.LastReply[r.key+" "+k]
+		separately := seen && last != r.p.LastReply[r.key+" "]
+		if ps := partstat(t); ps == "NEEDS-ACTION" || ps == before && !separately {
+			r.apply(r.cur.over[k], c, l)
+		}
+	}
+}
+
+// single applies the answer for one instance; an instance of the series gets
+// an override of its own for it.
+func (r *replying) single(k string) {
+	c := r.s.over[k]
+	l := line(c, r.key)
+	if l == nil {
+		return
+	}
+	t := r.cur.over[k]
+	if t == nil {
+		if isFuture(c) || r.cur.master == nil || line(r.cur.master, r.key) == nil || !recurs(r.cur.master) || !r.cur.has(r.s.ids[k]) {
+			return // the instance is gone by now
+		}
+		if t = r.cur.derive(r.s.ids[k]); t == nil {
+			return
+		}
+		if partstat(line(t, r.key)) == partstat(l) {
+			r.fresh(c, k)
+			return
+		}
+	}
+	if line(t, r.key) == nil || r.passed(c, t) || !r.fresh(c, k) {
+		return
+	}
+	if r.cur.over[k] == nil {
+		r.store.Children = append(r.store.Children, t)
+	}
+	r.apply(t, c, l)
+}
+
+// apply writes the answer l, given in component c, into the organizer's t.
+func (r *replying) apply(t, c *calendar.Component, l *calendar.Property) {
+	for _, q := range t.All("ATTENDEE") { // two lines with one address are one person
+		if personKey(q) != r.key {
+			continue
+		}
+		was := partstat(q)
+		answer := partstat(l)
+		setPartstat(q, answer)
+		copyParams(q, l, "DELEGATED-TO")
+		if v := l.Param("SENT-BY"); v != "" {
+			q.SetParam("SENT-BY", v)
+		}
+		if AgentOf(q) == AgentServer {
+			q.SetParam("SCHEDULE-STATUS", "2.0")
+		}
+		if was != answer || c.Text("COMMENT") != "" {
+			r.news = true
+		}
+	}
+	if t.Name == "VTODO" && (c.Prop("PERCENT-COMPLETE") != nil || c.Prop("COMPLETED") != nil) {
+		r.news = true // RFC 5546 §3.4.3: progress of one attendee, shown in the inbox item
+	}
+	if strings.EqualFold(l.Param("PARTSTAT"), "DELEGATED") {
+		mine := line(t, r.key)
+		for _, v := range l.ParamValues("DELEGATED-TO") {
+			if a := calendar.Address(v); a.Key() != "" && a.Key() != r.key {
+				r.addDelegate(t, a, mine)
+			}
+		}
+	}
+}
+
+// inviteDelegates is the REQUEST to whom an attendee delegated (RFC 5546
+// §4.2.5): over iSchedule the organizer's server sends it.
+func (r *replying) inviteDelegates() []Message {
+	if len(r.added) == 0 {
+		return nil
+	}
+	msgs, err := fullRequests(r.store, r.added, KindNew, MessageOptions{By: r.p.Self, Now: r.p.Now, ProdID: r.p.ProdID})
+	if err != nil {
+		return nil
+	}
+	return msgs
+}

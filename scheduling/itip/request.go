@@ -1,0 +1,368 @@
+package itip
+
+import (
+	"slices"
+
+	"github.com/kalends/kalends/caldav/calendar"
+)
+
+// processRequest is a REQUEST in an attendee's hands (RFC 5546 §3.2.2).
+func processRequest(m, current *calendar.Object, p Policy, self calendar.AddressSet) (Outcome, error) {
+	if org, _ := Organizer(m); self.Has(org) {
+		if p.Outside {
+			return Outcome{Status: statusNoAuthority}, nil // nobody outside speaks for our user
+		}
+		return Outcome{Status: statusSuccess}, nil // his own words coming back
+	}
+	listed := func(c *calendar.Component) bool { return ownLine(c, self) != nil }
+	all := read(m)
+	mine := all.tailor(listed)
+	if mine == nil {
+		return Outcome{Status: statusNoAuthority}, nil
+	}
+	if !fromOrganizer(m, nil, p) {
+		return Outcome{Status: statusNoAuthority}, nil
+	}
+	if current != nil && !fromOrganizer(m, current, p) || current != nil && organizerLine(current) == nil {
+		if roleOf(current, self) != RoleNone {
+			return Outcome{Status: statusNoAuthority}, nil // abuse A26: another organizer
+		}
+		// Abuse A27: an unrelated object sits under that UID. It is not
+		// touched; the invitation waits in the inbox.
+		return Outcome{Status: statusSuccess, Inbox: m, Kind: KindNew}, nil
+	}
+	s := read(mine)
+	out := Outcome{Status: statusSuccess, OrganizerTransp: mergeTransp(p.OrganizerTransp, s), ServerTransp: p.ServerTransp}
+	if current == nil {
+		if p.Forgotten != nil && StampOf(capped(mine, p)).Compare(*p.Forgotten) <= 0 {
+			return Outcome{Status: statusSuccess}, nil // want 14: deleted is deleted
+		}
+		hidden := true
+		for _, c := range s.components() {
+			hidden = hidden && partstat(ownLine(c, self)) == "DECLINED"
+		}
+		if hidden {
+			return Outcome{Status: statusSuccess}, nil // he declined and threw it away
+		}
+		for i, c := range mine.Children {
+			if c.Name != "VTIMEZONE" {
+				n := stored(c)
+				pending(n, self, &out)
+				mine.Children[i] = n
+			}
+		}
+		mine.Remove("METHOD")
+		out.Store, out.Changed, out.NewTag, out.Inbox, out.Kind = mine, true, true, m, KindNew
+		return out, nil
+	}
+
+	store := current.Clone()
+	g := &merge{s: s, cur: read(store), p: p, self: self, out: &out}
+	if !g.run(store) {
+		return Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, OrganizerTransp: p.OrganizerTransp}, nil
+	}
+	addZones(store, mine)
+	dropZones(store)
+	if !changedOctets(current, store) {
+		return Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, OrganizerTransp: p.OrganizerTransp}, nil
+	}
+	out.Store, out.Changed = store, true
+	out.ServerTransp = out.ServerTransp && openTransp(read(store), self)
+	out.Kind, out.Changes = g.kind(read(current), read(store))
+	switch out.Kind {
+	case KindRefreshed:
+	default:
+		out.Inbox, out.NewTag = m, true
+	}
+	return out, nil
+}
+
+// capped is o when its stamps are past, else a copy whose DTSTAMPs are now.
+func capped(o *calendar.Object, p Policy) *calendar.Object {
+	if p.Now.IsZero() || !StampOf(o).DTStamp.After(p.Now) {
+		return o
+	}
+	o = o.Clone()
+	for _, c := range o.Components() {
+		if stampOf(c, p.Now) != stampOf(c, p.Now.AddDate(1000, 0, 0)) {
+			setStamp(c, p.Now)
+		}
+	}
+	return o
+}
+
+// pending makes a new component TRANSPARENT until its owner has answered.
+func pending(c *calendar.Component, self calendar.AddressSet, out *Outcome) {
+	if c.Name == "VEVENT" && partstat(ownLine(c, self)) == "NEEDS-ACTION" && transpOf(c) != "TRANSPARENT" {
+		setTransp(c, "TRANSPARENT")
+		out.ServerTransp = true
+	}
+}
+
+// merge brings a REQUEST into an attendee's copy without losing what is his.
+type merge struct {
+	s, cur *series // the message as tailored; the copy
+	p      Policy
+	self   calendar.AddressSet
+	out    *Outcome
+}
+
+// run edits store, which g.cur reads. False: nothing of the message is new.
+func (g *merge) run(store *calendar.Object) bool {
+	// A cancelled event may begin again with a lower SEQUENCE.
+	revived := g.cur.dead() && !g.s.dead()
+	stale := func(c, was *calendar.Component) bool {
+		if was == nil {
+			return false
+		}
+		if revived {
+			return stampOf(c, g.p.Now).DTStamp.Before(stampOf(was, g.p.Now).DTStamp)
+		}
+		return older(c, was, g.p.Now)
+	}
+	if g.s.master != nil {
+		top := g.cur.master
+		if top == nil && len(g.cur.order) > 0 {
+			top = g.cur.over[g.cur.order[0]]
+		}
+		if stale(g.s.master, top) {
+			return false
+		}
+		setComponents(store, g.whole(stale))
+		return true
+	}
+	any := false
+	for _, k := range g.s.order {
+		c := g.s.over[k]
+		was := g.cur.over[k]
+		if stale(c, was) {
+			continue
+		}
+		_, excluded := g.cur.ex[k]
+		if was == nil && (excluded || g.cur.master == nil && len(g.cur.order) > 0) && partstat(ownLine(c, g.self)) == "DECLINED" {
+			continue // an instance he declined and threw away stays away
+		}
+		if was == nil && !excluded && overtaken(c, g.cur.master, g.p.Now) {
+			continue
+		}
+		n := g.component(c, k, was)
+		if excluded {
+			g.cur.include(g.cur.master, k)
+		}
+		if was != nil {
+			store.Children[slices.Index(store.Children, was)] = n
+		} else {
+			store.Children = append(store.Children, n)
+		}
+		any = true
+	}
+	return any
+}
+
+// whole is the new set of components for a message with the master: it
+// replaces the set of instances, but not the attendee's own data in them.
+func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.Component {
+	master := g.component(g.s.master, "", g.cur.master)
+	comps := []*calendar.Component{master}
+	for _, k := range g.s.order {
+		c, was := g.s.over[k], g.cur.over[k]
+		if stale(c, was) {
+			comps = append(comps, was) // a newer message about this instance came first
+			continue
+		}
+		if d, excluded := g.cur.ex[k]; was == nil && excluded && partstat(ownLine(c, g.self)) == "DECLINED" && !isFuture(c) {
+			g.s.exclude(master, d)
+			continue
+		}
+		comps = append(comps, g.component(c, k, was))
+	}
+	for _, k := range g.cur.order {
+		was := g.cur.over[k]
+		if g.s.over[k] != nil || isFuture(was) {
+			continue
+		}
+		id := g.cur.ids[k]
+		_, excluded := g.s.ex[k]
+		switch {
+		case isCancelled(was):
+			if excluded && g.inRule(id) { // cancelled instances stay visible as such
+				g.s.include(master, k)
+				comps = append(comps, was)
+			}
+		case excluded || !recurs(g.s.master) || !g.s.has(id):
+		case !sameAlarms(was, g.cur.master):
+			n := g.s.derive(id)
+			private(n, was)
+			comps = append(comps, g.component(n, k, was))
+		}
+	}
+	return comps
+}
+
+// inRule tells whether the instance would exist without the message's EXDATEs.
+func (g *merge) inRule(id calendar.DateTime) bool {
+	c := g.s.master.Clone()
+	c.Remove("EXDATE")
+	o := &calendar.Object{Component: &calendar.Component{Name: "VCALENDAR", Children: append(zonesOf(g.s.o), c)}}
+	return read(o).has(id)
+}
+
+// component is one component of the message with the attendee's private data:
+// of the same instance, or of the series when the instance is new to him.
+func (g *merge) component(c *calendar.Component, key string, was *calendar.Component) *calendar.Component {
+	n := stored(c)
+	from := was
+	if from == nil {
+		from = g.cur.master
+	}
+	if from == nil && len(g.cur.order) > 0 {
+		from = g.cur.over[g.cur.order[0]]
+		keepStatus(n, from)
+		pending(n, g.self, g.out)
+		return n
+	}
+	if from == nil {
+		pending(n, g.self, g.out)
+		return n
+	}
+	private(n, from)
+	keepStatus(n, from)
+	own, before := ownLine(n, g.self), ownLine(from, g.self)
+	sameTime := was != nil && g.s.timing(c) == g.cur.timing(was)
+	if own != nil && before != nil {
+		// An answer under way to a remote organizer is not undone by a
+		// message that was sent before it arrived.
+		if g.p.Outside && sameTime && partstat(own) == "NEEDS-ACTION" && partstat(before) != "NEEDS-ACTION" {
+			setPartstat(own, partstat(before))
+			copyParams(own, before, "DELEGATED-TO")
+		}
+		for _, q := range before.Params() {
+			if len(q.Name) > 2 && q.Name[:2] == "X-" {
+				own.SetParam(q.Name, q.Values...)
+			}
+		}
+	}
+	if n.Name == "VEVENT" {
+		g.transp(n, from, key)
+	}
+	return n
+}
+
+// transp chooses TRANSP of an updated component.
+func (g *merge) transp(n, from *calendar.Component, key string) {
+	answer, before := partstat(ownLine(n, g.self)), partstat(ownLine(from, g.self))
+	organizers := transpOf(n)
+	switch {
+	case answer == "NEEDS-ACTION":
+		pending(n, g.self, g.out)
+	case attends(answer) && !attends(before) && g.p.ServerTransp && transpOf(from) == "TRANSPARENT":
+		setTransp(n, organizers) // he accepted elsewhere
+	case transpOf(from) == transpFor(g.p.OrganizerTransp, key) && g.p.OrganizerTransp != "" && attends(answer):
+		setTransp(n, organizers) // he never chose his own
+	default:
+		setTransp(n, transpOf(from))
+	}
+}
+
+// private copies what belongs to the attendee from his old component.
+func private(n, from *calendar.Component) {
+	n.Children = slices.DeleteFunc(n.Children, func(k *calendar.Component) bool { return k.Name == "VALARM" })
+	for _, k := range from.Children {
+		if k.Name == "VALARM" {
+			n.Children = append(n.Children, k.Clone())
+		}
+	}
+	have := map[string]bool{}
+	for _, p := range n.Props {
+		have[p.Name()] = true
+	}
+	tags := map[string]bool{}
+	for _, p := range n.All("CATEGORIES") {
+		for _, t := range splitText(p.Value()) {
+			tags[t] = true
+		}
+	}
+	for _, p := range from.Props {
+		name := p.Name()
+		switch {
+		case name == "CATEGORIES":
+			for _, t := range splitText(p.Value()) {
+				if !tags[t] {
+					tags[t] = true
+					n.Add(calendar.NewProperty(name, calendar.EscapeText(t), p.Params()...))
+				}
+			}
+		case name == "TRANSP" || name == "SEQUENCE" || name == "DTSTAMP" || name == "EXDATE" || name == "RECURRENCE-ID":
+		case name == "STATUS" && n.Name == "VTODO":
+			if !isCancelled(n) {
+				n.Set(p.Clone())
+			}
+		case name == "COMPLETED" || name == "PERCENT-COMPLETE" || name == "CLASS" && have[name] || name == "COLOR" && have[name]:
+			n.Set(p.Clone())
+		case ownedByAttendee(n.Name, name) && !have[name] && name != "ATTENDEE" && name != "ORGANIZER":
+			n.Add(p.Clone())
+		}
+	}
+}
+
+// keepStatus keeps SCHEDULE-STATUS of the attendee's own replies.
+func keepStatus(n, from *calendar.Component) {
+	q, was := n.Prop("ORGANIZER"), from.Prop("ORGANIZER")
+	if q != nil && was != nil && AgentOf(was) == AgentServer {
+		if v := was.ParamValues("SCHEDULE-STATUS"); len(v) > 0 {
+			q.SetParam("SCHEDULE-STATUS", v...)
+		}
+	}
+}
+
+func sameAlarms(a, b *calendar.Component) bool {
+	if b == nil {
+		return len(a.ChildrenNamed("VALARM")) == 0
+	}
+	x, y := a.ChildrenNamed("VALARM"), b.ChildrenNamed("VALARM")
+	if len(x) != len(y) {
+		return false
+	}
+	for i := range x {
+		if string(x[i].Append(nil)) != string(y[i].Append(nil)) {
+			return false
+		}
+	}
+	return true
+}
+
+// kind compares the copy before and after: when only other people's answers
+// changed, nobody needs to be told.
+func (g *merge) kind(before, after *series) (Kind, []FieldChange) {
+	quiet := len(before.order) == len(after.order) && (before.master == nil) == (after.master == nil) && len(before.ex) == len(after.ex)
+	var changes []FieldChange
+	for _, c := range after.components() {
+		k := after.keyAt(c)
+		was := before.at(k)
+		if was == nil {
+			quiet = false
+			if was = before.effective(k, after.ids[k]); was == nil {
+				continue
+			}
+		}
+		own, old := ownLine(c, g.self), ownLine(was, g.self)
+		if sequenceOf(c) != sequenceOf(was) || partstat(own) != partstat(old) {
+			quiet = false
+		}
+		n := len(changes)
+		changes = fieldChanges(c.Value("RECURRENCE-ID"), before, was, after, c, changes)
+		quiet = quiet && len(changes) == n
+	}
+	for k := range after.ex {
+		if _, ok := before.ex[k]; !ok {
+			quiet = false
+		}
+	}
+	if quiet {
+		return KindRefreshed, nil
+	}
+	if before.dead() && !after.dead() {
+		return KindNew, changes
+	}
+	return KindChanged, changes
+}

@@ -1,0 +1,208 @@
+// Package itip decides what a change of a calendar object means for other
+// people (RFC 5546, RFC 6638): a user's change becomes the object to store and
+// the messages to send; a message becomes edits of a recipient's copy.
+//
+// It is pure: snapshots in, plan out; no clock, no database, no transport. It
+// never decides how a message travels or where a copy is stored, and it never
+// changes an object it was given. What a change must not do is an *Error with
+// a Condition; nothing is half planned.
+//
+// Where the RFCs leave a choice, this is what the package does:
+//
+//   - SEQUENCE is never added on create. When an update (REQUEST or CANCEL of
+//     something already scheduled) goes to anybody and the client did not
+//     raise SEQUENCE, every component gets the highest stored value plus one;
+//     the CANCEL of a deletion gets plus two, so that it outranks an update
+//     planned from the same state that is still under way. It never falls.
+//   - An attendee's answer belongs to the attendee: in an organizer's change
+//     the PARTSTAT of others is put back, also in an override the client did
+//     not know of. A reschedule of a component asks everybody again. Cutting a
+//     series short is not a reschedule; nor is EXDATE.
+//   - A cancelled event or instance stays in an attendee's copy with
+//     STATUS:CANCELLED until the attendee removes it. An instance from which
+//     only this attendee was taken out becomes an EXDATE (the CANCEL then has
+//     no STATUS, RFC 5546 §3.2.5). Policy.DropCancelled removes instead.
+//   - An EXDATE in the master yields a CANCEL for the instance and a REQUEST
+//     with the master. The REQUEST is marked Redundant: who shows messages to
+//     people may leave it out.
+//   - The REPLY to a changed answer for the whole lists every instance the
+//     attendee knows with its own answer; one for instances lists just those.
+//   - An attendee who declined and threw the event (or an instance) away does
+//     not get it back by an update that leaves his PARTSTAT at DECLINED.
+//   - An attendee may not change times, recurrence, ORGANIZER or the list of
+//     attendees (refused); what clients merely reformat is put back silently.
+package itip
+
+import (
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+)
+
+// Role is what the owner of a calendar is to an object in it.
+type Role uint8
+
+const (
+	RoleNone      Role = iota // no ORGANIZER, or the owner is neither
+	RoleOrganizer             // RFC 6638 §3.2.1
+	RoleAttendee              // RFC 6638 §3.2.2
+)
+
+// Change is what the owner of a calendar does to one object.
+type Change struct {
+	Old, New *calendar.Object   // Old nil: created; New nil: deleted
+	By       []calendar.Address // every address of the owner
+	Now      time.Time          // becomes DTSTAMP of messages
+	Silent   bool               // Schedule-Reply: F (RFC 6638 §8.1)
+	Force    bool               // plan as if everything had changed (resend)
+	ProdID   string
+	Limits   Limits
+
+	// Attendee's copy only: whether the server wrote TRANSP of Old (storage
+	// keeps it), and what the organizer's message said, as the last
+	// Outcome.OrganizerTransp or Plan.OrganizerTransp gave it.
+	ServerTransp    bool
+	OrganizerTransp string
+
+	// AllowReset lets the organizer ask an attendee again: PARTSTAT set to
+	// NEEDS-ACTION in a component that changed otherwise too is kept. Leave it
+	// false for a PUT with If-Schedule-Tag-Match, whose client may not have
+	// seen the latest answers (RFC 6638 §3.2.10).
+	AllowReset bool
+}
+
+// Limits bound what one change may cause; 0 means the default.
+type Limits struct {
+	Attendees int // different attendees of an object, default 5000
+	Instances int // components of an object, default 5000
+}
+
+// Plan is the outcome of a change.
+type Plan struct {
+	Role      Role
+	Store     *calendar.Object // what to store; nil when deleted
+	Rewritten bool             // Store differs in octets from Change.New
+	NewTag    bool             // the Schedule-Tag changes (RFC 6638 §3.2.10)
+	Messages  []Message
+
+	// Attendee's copy only: what storage must remember about TRANSP.
+	ServerTransp    bool
+	OrganizerTransp string
+
+	// Forget is set on the DELETE of an attendee's copy: pass it as
+	// Policy.Forgotten when a message for that UID comes later (want 14).
+	Forget *Stamp
+}
+
+// Stamp orders messages of one sender about one UID: by SEQUENCE, then by
+// DTSTAMP (RFC 5546 §2.1.5).
+type Stamp struct {
+	Sequence int       `json:"seq"`
+	DTStamp  time.Time `json:"stamp"`
+}
+
+// Message is one iTIP message for one or several recipients who all get the
+// same object.
+type Message struct {
+	Method     string // REQUEST, REPLY, CANCEL, …
+	Component  string // VEVENT, VTODO
+	UID        string
+	Originator calendar.Address
+	Recipients []calendar.Address
+	Object     *calendar.Object // with METHOD; no alarms, no private data
+	Kind       Kind
+	Changes    []FieldChange     // for humans, on Kind Changed
+	Agents     map[string]string // recipient key -> SCHEDULE-AGENT when not SERVER (never delivered); none is planned today
+
+	// Redundant: another message of the same plan already tells the recipient
+	// everything (a CANCEL of the instances that a new EXDATE takes out). Local
+	// copies need it; a transport that shows messages to people may drop it.
+	Redundant bool
+}
+
+// Kind is what the message means to this recipient (want 10).
+type Kind string
+
+const (
+	KindNew       Kind = "new"
+	KindChanged   Kind = "changed"
+	KindCancelled Kind = "cancelled"
+	KindReply     Kind = "reply"
+	KindCounter   Kind = "counter"
+	KindDeclined  Kind = "declinecounter"
+	KindRefresh   Kind = "refresh"
+	KindRefreshed Kind = "refreshed" // only other people's PARTSTAT changed
+)
+
+// FieldChange names a property that changed, with its old and new text.
+type FieldChange struct {
+	Instance string `json:"instance,omitempty"` // recurrence id, "" for the whole
+	Field    string `json:"field"`
+	Old      string `json:"old,omitempty"`
+	New      string `json:"new,omitempty"`
+}
+
+// Policy is what a recipient's side brings to a message.
+type Policy struct {
+	Self         []calendar.Address // every address of the recipient
+	Now          time.Time
+	ServerTransp bool             // TRANSP of the current copy was written by the server
+	Sender       calendar.Address // the proven speaker, compared with the property it speaks for
+	ProdID       string
+
+	// OrganizerTransp is what the last Outcome for this copy gave; opaque.
+	OrganizerTransp string
+	// Forgotten is Plan.Forget of the copy the recipient deleted, nil when he
+	// never deleted one. Looked at only while current is nil.
+	Forgotten *Stamp
+	// LastReply holds, on the organizer's copy, Outcome.ReplyStamps of earlier
+	// replies (merged by key); nil when none came.
+	LastReply map[string]Stamp
+	// Outside is true when the message did not come from a user of this
+	// server: what acts in the receiving program is taken out (abuse A55).
+	Outside bool
+	// DropCancelled removes cancelled events and instances from the copy
+	// instead of keeping them with STATUS:CANCELLED (rooms, for example).
+	DropCancelled bool
+}
+
+// Outcome is what a message does to the recipient.
+type Outcome struct {
+	Status       string           // iTIP request status: "2.0;Success", "3.8;…"
+	Store        *calendar.Object // new copy for the calendar; nil: unchanged
+	Remove       bool             // the copy goes away
+	Changed      bool             // Store or Remove says something new
+	ServerTransp bool             // TRANSP of Store is the server's doing
+	NewTag       bool             // the Schedule-Tag of the copy changes
+	Inbox        *calendar.Object // item for the scheduling inbox; nil: none
+	Refresh      bool             // other attendees must learn (organizer side of a REPLY)
+	Messages     []Message        // e.g. the answer to a REFRESH
+
+	OrganizerTransp string           // to be kept beside Store; opaque
+	ReplyStamps     map[string]Stamp // to be merged into what Policy.LastReply gets next time
+	Replier         calendar.Address // whose answer was applied (REPLY), as the organizer's copy writes it
+	Kind            Kind             // what the inbox item means to the recipient; "" without one
+	Changes         []FieldChange    // for humans, on KindChanged
+}
+
+// Condition is a precondition name of RFC 6638 §3.2.4 or RFC 4791.
+type Condition string
+
+const (
+	CondAttendeeChange  Condition = "allowed-attendee-scheduling-object-change"
+	CondOrganizerChange Condition = "allowed-organizer-scheduling-object-change"
+	CondSameOrganizer   Condition = "same-organizer-in-all-components"
+	CondUniqueObject    Condition = "unique-scheduling-object-resource"
+	CondDefaultCalendar Condition = "default-calendar-needed"
+	CondValidObject     Condition = "valid-calendar-object-resource"
+	CondMaxAttendees    Condition = "max-attendees-per-instance"
+	CondMaxInstances    Condition = "max-instances"
+)
+
+// Error refuses a change.
+type Error struct {
+	Condition Condition
+	Msg       string
+}
+
+func (e *Error) Error() string { return "itip: " + e.Msg + " (" + string(e.Condition) + ")" }
