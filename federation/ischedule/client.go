@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,7 +185,7 @@ func (j *job) run(ctx context.Context) []Delivery {
 		}
 	}
 	for i := range out {
-		out[i].Trace = j.trace
+		out[i].Trace = slices.Clip(j.trace) // shared, so that appending copies it
 	}
 	return out
 }

@@ -9,10 +9,10 @@ import (
 
 // Rates are the defaults of what one peer may ask of us.
 type Rates struct {
-	Messages        int // requests a minute and signing domain, free-busy apart; 0: 600
+	Messages        int // requests a minute and signing domain, free-busy apart; 0: 3000
 	Questions       int // free-busy questions a minute and signing domain; 0: 60
 	QuestionsPerDay int // recipients asked about a day and signing domain; 0: 1000
-	FailuresByNet   int // failed verifications a minute and source network; 0: 120
+	FailuresByNet   int // failed verifications a minute and source network; 0: 600
 	RememberAtMost  int // domains and networks remembered; 0: 20000
 }
 
@@ -20,7 +20,7 @@ func (r Rates) withDefaults() Rates {
 	for _, d := range []struct {
 		v *int
 		n int
-	}{{&r.Messages, 600}, {&r.Questions, 60}, {&r.QuestionsPerDay, 1000}, {&r.FailuresByNet, 120}, {&r.RememberAtMost, 20_000}} {
+	}{{&r.Messages, 3000}, {&r.Questions, 60}, {&r.QuestionsPerDay, 1000}, {&r.FailuresByNet, 600}, {&r.RememberAtMost, 20_000}} {
 		if *d.v <= 0 {
 			*d.v = d.n
 		}
