@@ -296,6 +296,15 @@ func TestErrorIs(t *testing.T) {
 	}
 }
 
+// Foreign text in messages is short and whole characters.
+func TestExcerpt(t *testing.T) {
+	t.Parallel()
+	_, err := Parse([]byte("a"+strings.Repeat("é", 1000)+"\n"), Limits{})
+	if want := `no colon after the property name: "a` + strings.Repeat("é", 19) + `…" (line 1)`; err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
 // The caller may use its buffer again.
 func TestParseCopies(t *testing.T) {
 	t.Parallel()
