@@ -1,0 +1,231 @@
+package storage
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// findShape says which statement a Query needs.
+type findShape struct {
+	login      int8 // 0 none, 1 handle, 2 address
+	home       bool
+	same       bool // login and home are the same handle
+	collection bool
+	object     bool
+	columns    Columns
+}
+
+var findTexts sync.Map // findShape -> string
+
+// collectionNarrow are the columns of a collection that a request needs;
+// collectionWide has description and timezone as well.
+const (
+	collectionNarrow = `c.account_id, c.id, c.name, c.kind, c.seq, c.tag, c.nonce, c.components, c.transparent, c.deleting, c.display_name, c.color, c.sort_order, c.timezone_id, c.acl, c.created, c.modified, c.description`
+	collectionWide   = collectionNarrow + `, c.timezone`
+)
+
+// objectMeta are the columns that every read of objects loads.
+const objectMeta = `o.account_id, o.collection_id, o.name, o.uid, o.component, o.etag, o.schedule_tag, o.size, o.start_at, o.end_at, o.flags, o.sequence, o.seq, o.created, o.modified`
+
+// orNothing makes each column of a list 0 or ” where an outer join found no row.
+func orNothing(columns string) string {
+	var b strings.Builder
+	for i, c := range strings.Split(columns, ", ") {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("COALESCE(" + c + ", ")
+		switch c[2:] {
+		case "account_id", "collection_id", "id", "kind", "seq", "components", "transparent", "deleting", "created", "modified",
+			"size", "start_at", "end_at", "flags", "sequence", "rights", "version", "disabled":
+			b.WriteString("0)")
+		default:
+			b.WriteString("'')")
+		}
+	}
+	return b.String()
+}
+
+// findText builds the statement for a shape: the accounts by their unique
+// handles or addresses, the collection by its unique name in the home, the
+// object by its primary key; each a single look into an index.
+func findText(k findShape) string {
+	if t, ok := findTexts.Load(k); ok {
+		return t.(string)
+	}
+	n := 0
+	param := func() string { n++; return "$" + strconv.Itoa(n) }
+	var columns []string
+	var from strings.Builder
+	where := ""
+	loginColumns := strings.ReplaceAll(accountColumns, "a.", "l.")
+	homeColumns := strings.ReplaceAll(accountColumns, "a.", "h.")
+	switch {
+	case k.login == 0 || k.same:
+		columns = append(columns, homeColumns)
+		from.WriteString("account h")
+		where = " WHERE h.handle = " + param() + " AND h.removed = 0"
+	default:
+		from.WriteString("(SELECT 1 AS one) x")
+		if k.login == 1 {
+			from.WriteString(" LEFT JOIN account l ON l.handle = " + param() + " AND l.removed = 0")
+		} else {
+			from.WriteString(" LEFT JOIN address d ON d.address = " + param() + " AND d.held_until = 0 LEFT JOIN account l ON l.id = d.account_id AND l.removed = 0")
+		}
+		columns = append(columns, orNothing(loginColumns))
+		if k.home {
+			from.WriteString(" LEFT JOIN account h ON h.handle = " + param() + " AND h.removed = 0")
+			columns = append(columns, orNothing(homeColumns),
+				"COALESCE((SELECT string_agg(CAST(m.group_id AS TEXT), ' ') FROM membership m WHERE m.account_id = l.id), '')")
+		}
+	}
+	if k.collection {
+		from.WriteString(" LEFT JOIN collection c ON c.account_id = h.id AND c.name = " + param() + " AND c.deleting = 0")
+		list := collectionNarrow
+		if k.columns&ColumnTimezone != 0 {
+			list = collectionWide
+		}
+		columns = append(columns, orNothing(list))
+	}
+	if k.object {
+		from.WriteString(" LEFT JOIN object o ON o.account_id = c.account_id AND o.collection_id = c.id AND o.name = " + param())
+		columns = append(columns, orNothing(objectColumns(k.columns)))
+	}
+	text := "SELECT " + strings.Join(columns, ", ") + " FROM " + from.String() + where
+	findTexts.Store(k, text)
+	return text
+}
+
+// findRow is what one Find reads, in one piece of memory.
+type findRow struct {
+	login, home accountRow
+	collection  collectionRow
+	object      objectRow
+	groups      string
+	accounts    [2]Account
+	c           Collection
+	o           Object
+	dest        [80]any
+}
+
+// Find looks up who signs in and what the path names, in one statement.
+func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
+	var f Found
+	login := q.Login
+	k := findShape{home: q.Home != "", columns: q.Columns &^ ColumnTimezone}
+	if login != "" {
+		k.login = 1
+		if strings.IndexByte(login, '@') >= 0 {
+			k.login, login = 2, NormalEmail(login)
+		} else {
+			login = strings.ToLower(login)
+		}
+		k.same = k.login == 1 && login == q.Home
+	}
+	k.collection = k.home && q.Collection != ""
+	k.object = k.collection && q.Object != ""
+	if k.collection {
+		k.columns = q.Columns
+	}
+	if k.login == 0 && !k.home || plainText(login, q.Home, q.Collection, q.Object) != nil {
+		return f, nil
+	}
+	alone := k.login != 0 && !k.home // only the login: the same statement as only a home
+	if alone && k.login == 1 {
+		k.same = true
+	}
+	args := make([]any, 0, 4)
+	if k.login != 0 && !k.same {
+		args = append(args, login)
+	}
+	switch {
+	case alone && k.same:
+		args = append(args, login)
+	case k.home:
+		args = append(args, q.Home)
+	}
+	if k.collection {
+		args = append(args, q.Collection)
+	}
+	if k.object {
+		args = append(args, q.Object)
+	}
+	row := new(findRow)
+	found := false
+	err := db.read(ctx, func(s session) error {
+		r, err := s.query(ctx, findText(k), args...)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		if !r.Next() {
+			return r.Err()
+		}
+		found = true
+		dest := row.dest[:0]
+		switch {
+		case k.login == 0 || k.same:
+			dest = row.home.dest(dest)
+		default:
+			dest = row.login.dest(dest)
+			if k.home {
+				dest = append(row.home.dest(dest), &row.groups)
+			}
+		}
+		if k.collection {
+			dest = row.collection.dest(dest, &row.c, k.columns&ColumnTimezone != 0)
+		}
+		if k.object {
+			dest = row.object.dest(dest, &row.o, k.columns)
+		}
+		return r.Scan(dest...)
+	})
+	if err != nil || !found {
+		return f, err
+	}
+	return f, row.found(&f, k, alone)
+}
+
+// found turns the row into what it says.
+func (row *findRow) found(f *Found, k findShape, alone bool) error {
+	if row.home.id != 0 {
+		if err := row.home.account(&row.accounts[0]); err != nil {
+			return err
+		}
+		f.Home = &row.accounts[0]
+	}
+	switch {
+	case k.same:
+		f.Login = f.Home
+	case row.login.id != 0 && row.login.id == row.home.id:
+		f.Login = f.Home
+	case row.login.id != 0:
+		if err := row.login.account(&row.accounts[1]); err != nil {
+			return err
+		}
+		f.Login = &row.accounts[1]
+		for id := range strings.FieldsSeq(row.groups) {
+			n, err := strconv.ParseInt(id, 10, 64)
+			if err != nil {
+				return err
+			}
+			f.Groups = append(f.Groups, AccountID(n))
+		}
+	}
+	if alone {
+		f.Home = nil
+	}
+	if k.collection && row.c.ID != 0 {
+		if err := row.collection.fill(&row.c, f.Login != f.Home); err != nil {
+			return err
+		}
+		f.Collection = &row.c
+	}
+	if k.object && row.o.Name != "" {
+		row.object.fill(&row.o)
+		f.Object = &row.o
+	}
+	return nil
+}

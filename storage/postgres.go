@@ -1,0 +1,248 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// postgres is the pool of native connections. pgx keeps statements prepared
+// per connection and can send several in one round trip.
+type postgres struct {
+	pool *pgxpool.Pool
+	d    *dialect
+	wait time.Duration // for a free connection
+}
+
+func openPostgres(ctx context.Context, rawURL string, o Options, d *dialect) (*postgres, error) {
+	cfg, err := pgxpool.ParseConfig(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("storage: database URL: %w", redact(err, rawURL))
+	}
+	cfg.MaxConns = int32(o.MaxConns)
+	cfg.MaxConnIdleTime = 10 * time.Minute
+	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	cfg.ConnConfig.StatementCacheCapacity = 512
+	for name, value := range map[string]string{
+		"application_name":                    "kalends",
+		"lock_timeout":                        "10s",
+		"idle_in_transaction_session_timeout": "60s",
+		"default_transaction_isolation":       "read committed",
+	} {
+		if _, ok := cfg.ConnConfig.RuntimeParams[name]; !ok {
+			cfg.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, describe(err)
+	}
+	return &postgres{pool: pool, d: d, wait: o.PoolWait}, nil
+}
+
+// redact keeps the password of a database URL out of an error's text.
+func redact(err error, rawURL string) error {
+	u, parseErr := url.Parse(rawURL)
+	if parseErr != nil {
+		return fmt.Errorf("cannot be parsed")
+	}
+	if p, ok := u.User.Password(); ok && p != "" {
+		return fmt.Errorf("%s", strings.ReplaceAll(err.Error(), p, "…"))
+	}
+	return err
+}
+
+// acquire waits a bounded time for a connection.
+func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	wait, cancel := context.WithTimeout(ctx, p.wait)
+	defer cancel()
+	c, err := p.pool.Acquire(wait)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return c, nil
+}
+
+// pgRead runs single statements, each its own transaction, on one connection.
+type pgRead struct {
+	c *pgxpool.Conn
+	d *dialect
+}
+
+func (s pgRead) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	count(ctx, 1)
+	tag, err := s.c.Conn().Exec(ctx, s.d.text(query), args...)
+	return tag.RowsAffected(), describe(err)
+}
+
+func (s pgRead) query(ctx context.Context, query string, args ...any) (rows, error) {
+	count(ctx, 1)
+	r, err := s.c.Conn().Query(ctx, s.d.text(query), args...)
+	if err != nil {
+		return nil, describe(err)
+	}
+	return pgRows{Rows: r}, nil
+}
+
+func (s pgRead) later(ctx context.Context, query string, args ...any) error {
+	_, err := s.exec(ctx, query, args...)
+	return err
+}
+
+// pgRows describes errors and ends the batch that the result was part of.
+type pgRows struct {
+	pgx.Rows
+	batch pgx.BatchResults
+}
+
+func (r pgRows) Err() error             { return describe(r.Rows.Err()) }
+func (r pgRows) Scan(dest ...any) error { return describe(r.Rows.Scan(dest...)) }
+
+func (r pgRows) Close() {
+	r.Rows.Close()
+	if r.batch != nil {
+		_ = r.batch.Close()
+	}
+}
+
+// pgTx is a transaction. BEGIN and what later() was given wait for the next
+// statement that has a result, or for the commit, and travel with it.
+type pgTx struct {
+	c       *pgxpool.Conn
+	d       *dialect
+	pending *pgx.Batch
+	sent    bool
+}
+
+func newPgTx(c *pgxpool.Conn, d *dialect, begin string) *pgTx {
+	s := &pgTx{c: c, d: d, pending: new(pgx.Batch)}
+	s.pending.Queue(begin)
+	return s
+}
+
+func (s *pgTx) later(_ context.Context, query string, args ...any) error {
+	s.pending.Queue(s.d.text(query), args...)
+	return nil
+}
+
+// send sends all that waits, with query as the last, and reads past the
+// results before it.
+func (s *pgTx) send(ctx context.Context, query string, args []any) (pgx.BatchResults, error) {
+	s.pending.Queue(query, args...)
+	n := s.pending.Len()
+	count(ctx, n)
+	s.sent = true
+	results := s.c.Conn().SendBatch(ctx, s.pending)
+	s.pending = new(pgx.Batch)
+	for range n - 1 {
+		if _, err := results.Exec(); err != nil {
+			_ = results.Close()
+			return nil, describe(err)
+		}
+	}
+	return results, nil
+}
+
+func (s *pgTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	if s.pending.Len() == 0 {
+		count(ctx, 1)
+		tag, err := s.c.Conn().Exec(ctx, s.d.text(query), args...)
+		return tag.RowsAffected(), describe(err)
+	}
+	results, err := s.send(ctx, s.d.text(query), args)
+	if err != nil {
+		return 0, err
+	}
+	tag, err := results.Exec()
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	return tag.RowsAffected(), describe(err)
+}
+
+func (s *pgTx) query(ctx context.Context, query string, args ...any) (rows, error) {
+	if s.pending.Len() == 0 {
+		return pgRead{s.c, s.d}.query(ctx, query, args...)
+	}
+	results, err := s.send(ctx, s.d.text(query), args)
+	if err != nil {
+		return nil, err
+	}
+	r, err := results.Query()
+	if err != nil {
+		_ = results.Close()
+		return nil, describe(err)
+	}
+	return pgRows{r, results}, nil
+}
+
+// commit ends the transaction; unsure tells that the error leaves open
+// whether it was committed.
+func (s *pgTx) commit(ctx context.Context) (unsure bool, err error) {
+	if !s.sent && s.pending.Len() <= 1 {
+		return false, nil // nothing was asked
+	}
+	if s.pending.Len() == 0 {
+		count(ctx, 1)
+		_, err := s.c.Conn().Exec(ctx, "commit")
+		return err != nil, describe(err)
+	}
+	results, err := s.send(ctx, "commit", nil)
+	if err != nil {
+		return s.c.Conn().IsClosed(), err
+	}
+	_, err = results.Exec()
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	return err != nil, describe(err)
+}
+
+func (s *pgTx) rollback() {
+	if !s.sent || s.c.Conn().IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := s.c.Conn().Exec(ctx, "rollback"); err != nil {
+		_ = s.c.Conn().Close(ctx)
+	}
+}
+
+// atomically sends statements that need no answer in between as one implicit
+// transaction: all or nothing, in one round trip. first reads the rows of the
+// first one.
+func (p *postgres) atomically(ctx context.Context, first func(rows) error, b *pgx.Batch) error {
+	c, err := p.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	count(ctx, b.Len())
+	results := c.Conn().SendBatch(ctx, b)
+	defer results.Close()
+	r, err := results.Query()
+	if err != nil {
+		return describe(err)
+	}
+	err = first(pgRows{Rows: r})
+	r.Close()
+	if err == nil {
+		err = r.Err()
+	}
+	for n := b.Len(); err == nil && n > 1; n-- {
+		_, err = results.Exec()
+	}
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	return describe(err)
+}

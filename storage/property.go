@@ -1,0 +1,95 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+)
+
+const propertyColumns = `p.account_id, p.collection_id, p.object_name, p.principal_id, p.space, p.local, p.xml`
+
+func scanProperty(r rows) (p Property, err error) {
+	err = r.Scan((*int64)(&p.Account), (*int64)(&p.ID), &p.Object, (*int64)(&p.Principal), &p.Space, &p.Local, &p.XML)
+	return
+}
+
+type propertyRow struct {
+	Account    int64  `json:"account_id"`
+	Collection int64  `json:"collection_id"`
+	Object     string `json:"object_name"`
+	Principal  int64  `json:"principal_id"`
+	Space      string `json:"space"`
+	Local      string `json:"local"`
+	XML        string `json:"xml"`
+}
+
+const propertyTypes = `account_id bigint, collection_id bigint, object_name text, principal_id bigint, space text, local text, xml text`
+
+// Properties reads the dead properties of collections and objects, everybody's
+// and per user, in one statement.
+func (db *DB) Properties(ctx context.Context, keys ...PropertyKey) ([]Property, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	list := make([]propertyRow, len(keys))
+	for i, k := range keys {
+		list[i] = propertyRow{Account: int64(k.Account), Collection: int64(k.ID), Object: k.Object}
+	}
+	text, err := jsonText(list)
+	if err != nil {
+		return nil, err
+	}
+	return readAll(ctx, db, scanProperty, `SELECT `+propertyColumns+` FROM @rows($1; r; account_id bigint, collection_id bigint, object_name text)
+		JOIN property p ON p.account_id = r.account_id AND p.collection_id = r.collection_id AND p.object_name = r.object_name
+		ORDER BY p.account_id, p.collection_id, p.object_name, p.space, p.local, p.principal_id`, text)
+}
+
+// HomeProperties reads the dead properties of all collections of a home.
+func (db *DB) HomeProperties(ctx context.Context, account AccountID) ([]Property, error) {
+	return readAll(ctx, db, scanProperty, `SELECT `+propertyColumns+` FROM property p WHERE p.account_id = $1 AND p.object_name = ''
+		ORDER BY p.collection_id, p.space, p.local, p.principal_id`, int64(account))
+}
+
+// SetProperties sets dead properties and removes those whose XML is empty.
+// The homes that they belong to count a change.
+func (tx *Tx) SetProperties(ctx context.Context, props []Property) error {
+	if len(props) == 0 {
+		return nil
+	}
+	all := make([]propertyRow, len(props))
+	var set []propertyRow
+	bumped := map[CollectionKey]bool{}
+	for i, p := range props {
+		if err := plainText(p.Object, p.Space, p.Local, p.XML); err != nil {
+			return err
+		}
+		if p.Local == "" {
+			return fmt.Errorf("%w: a property without a name", ErrInvalid)
+		}
+		all[i] = propertyRow{int64(p.Account), int64(p.ID), p.Object, int64(p.Principal), p.Space, p.Local, p.XML}
+		if p.XML != "" {
+			set = append(set, all[i])
+		}
+		if !bumped[p.CollectionKey] {
+			bumped[p.CollectionKey] = true
+			if err := tx.bumpHome(ctx, p.CollectionKey, false); err != nil {
+				return err
+			}
+		}
+	}
+	text, err := jsonText(all)
+	if err != nil {
+		return err
+	}
+	if err := tx.s.later(ctx, `DELETE FROM property WHERE (account_id, collection_id, object_name, principal_id, space, local) IN
+		(SELECT r.account_id, r.collection_id, r.object_name, r.principal_id, r.space, r.local FROM @rows($1; r; `+propertyTypes+`))`, text); err != nil {
+		return err
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	if text, err = jsonText(set); err != nil {
+		return err
+	}
+	return tx.s.later(ctx, `INSERT INTO property (account_id, collection_id, object_name, principal_id, space, local, xml)
+		SELECT r.account_id, r.collection_id, r.object_name, r.principal_id, r.space, r.local, r.xml FROM @rows($1; r; `+propertyTypes+`)`, text)
+}

@@ -1,0 +1,119 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+)
+
+// rows is a result that is read forward once; Close may be called twice.
+type rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close()
+}
+
+// session runs statements on one connection or, outside of a transaction, on
+// any of a pool. later may put a statement off until the next one or the
+// commit, so that several travel together; its error may come as late.
+type session interface {
+	exec(ctx context.Context, query string, args ...any) (affected int64, err error)
+	query(ctx context.Context, query string, args ...any) (rows, error)
+	later(ctx context.Context, query string, args ...any) error
+}
+
+// Counter counts the statements that were sent for one context, BEGIN and
+// COMMIT included, and the round trips to the database that they took.
+type Counter struct{ statements, trips atomic.Int64 }
+
+type counterKey struct{}
+
+// WithCounter returns a context whose statements are counted.
+func WithCounter(ctx context.Context) (context.Context, *Counter) {
+	c := new(Counter)
+	return context.WithValue(ctx, counterKey{}, c), c
+}
+
+// Statements is the number of statements so far.
+func (c *Counter) Statements() int { return int(c.statements.Load()) }
+
+// RoundTrips is the number of times that somebody waited for the database.
+func (c *Counter) RoundTrips() int { return int(c.trips.Load()) }
+
+// Reset sets both to zero.
+func (c *Counter) Reset() { c.statements.Store(0); c.trips.Store(0) }
+
+func count(ctx context.Context, statements int) {
+	if c, ok := ctx.Value(counterKey{}).(*Counter); ok {
+		c.statements.Add(int64(statements))
+		c.trips.Add(1)
+	}
+}
+
+// queryAll reads a whole result.
+func queryAll[T any](ctx context.Context, s session, scan func(rows) (T, error), query string, args ...any) ([]T, error) {
+	r, err := s.query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out []T
+	for r.Next() {
+		v, err := scan(r)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// queryOne reads the first row; ErrNotFound when there is none.
+func queryOne[T any](ctx context.Context, s session, scan func(rows) (T, error), query string, args ...any) (T, error) {
+	var zero T
+	r, err := s.query(ctx, query, args...)
+	if err != nil {
+		return zero, err
+	}
+	defer r.Close()
+	if !r.Next() {
+		if err := r.Err(); err != nil {
+			return zero, err
+		}
+		return zero, ErrNotFound
+	}
+	v, err := scan(r)
+	if err != nil {
+		return zero, err
+	}
+	r.Close()
+	return v, r.Err()
+}
+
+func scanInt(r rows) (n int64, err error)   { err = r.Scan(&n); return }
+func scanText(r rows) (s string, err error) { err = r.Scan(&s); return }
+
+// jsonText is v for a parameter that @rows or @list unfolds.
+func jsonText(v any) (string, error) {
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// affectedOne turns "no row was there" into ErrNotFound.
+func affectedOne(n int64, err error) error {
+	if err == nil && n == 0 {
+		return ErrNotFound
+	}
+	return err
+}

@@ -1,0 +1,875 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kalends/kalends/storage"
+)
+
+func testCollections(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	in := storage.Collection{CollectionKey: storage.CollectionKey{Account: a.ID}, Name: "work", Kind: storage.CollectionCalendar, DisplayName: "Wörk", Description: "d",
+		Color: "#fff", Order: "3", Timezone: "TZ", TimezoneID: "Europe/Zurich", Components: storage.CompEvent | storage.CompTodo, Transparent: true}
+	c, err := db.CreateCollection(bg, in, []storage.Property{{Space: "x:", Local: "p", XML: "<p/>"}})
+	ok(t, err)
+	got, err := db.CollectionByName(bg, a.ID, "work")
+	ok(t, err)
+	equal(t, "collection", fmt.Sprint(got), fmt.Sprint(c))
+	if got.Nonce == "" || got.Tag == "" || got.Token() == "" || got.Description != "d" || !got.Transparent {
+		t.Fatalf("%+v", got)
+	}
+	props, err := db.Properties(bg, storage.PropertyKey{CollectionKey: c.CollectionKey})
+	ok(t, err)
+	equal(t, "properties", len(props), 1)
+	_, err = db.CreateCollection(bg, in, nil)
+	is(t, err, storage.ErrExists)
+	in.Account = 5
+	_, err = db.CreateCollection(bg, in, nil)
+	is(t, err, storage.ErrNotFound)
+	got.Name, got.DisplayName = "calendar", "Taken"
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.UpdateCollection(ctx, got) }), storage.ErrExists)
+	got.ID = 99
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.UpdateCollection(ctx, got) }), storage.ErrNotFound)
+}
+
+func testProperties(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	set := func(list ...storage.Property) {
+		t.Helper()
+		ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.SetProperties(ctx, list) }))
+	}
+	here, there := storage.PropertyKey{CollectionKey: k}, storage.PropertyKey{CollectionKey: k, Object: "x.ics"}
+	before, err := db.CollectionByName(bg, a.ID, "")
+	ok(t, err)
+	set(storage.Property{PropertyKey: here, Space: "s", Local: "a", XML: "<a/>"}, storage.Property{PropertyKey: here, Principal: 7, Space: "s", Local: "a", XML: "<a>7</a>"},
+		storage.Property{PropertyKey: there, Space: "s", Local: "b", XML: "<b/>"})
+	after, err := db.CollectionByName(bg, a.ID, "")
+	ok(t, err)
+	equal(t, "changes of the home", after.Seq, before.Seq+1)
+	list, err := db.Properties(bg, here, there)
+	ok(t, err)
+	equal(t, "all", len(list), 3)
+	set(storage.Property{PropertyKey: here, Space: "s", Local: "a", XML: "<a>new</a>"}, storage.Property{PropertyKey: there, Space: "s", Local: "b"})
+	list, err = db.HomeProperties(bg, a.ID)
+	ok(t, err)
+	if len(list) != 2 || list[0].XML != "<a>new</a>" || list[1].Principal != 7 {
+		t.Fatalf("%+v", list)
+	}
+	o := object(k, "x.ics", "u", "e")
+	apply(t, db, put(o))
+	set(storage.Property{PropertyKey: there, Space: "s", Local: "b", XML: "<b/>"})
+	apply(t, db, del(o))
+	list, err = db.Properties(bg, there)
+	ok(t, err)
+	equal(t, "properties of a deleted object", len(list), 0)
+}
+
+func testHomeChanges(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	home, err := db.CollectionByName(bg, a.ID, "")
+	ok(t, err)
+	c, err := db.CreateCollection(bg, storage.Collection{CollectionKey: storage.CollectionKey{Account: a.ID}, Name: "one", Kind: storage.CollectionCalendar}, nil)
+	ok(t, err)
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		c.Name = "two"
+		return tx.UpdateCollection(ctx, c)
+	}))
+	set, err := db.HomeChanges(bg, a.ID, home.Token())
+	ok(t, err)
+	equal(t, "changes", fmt.Sprint(set.Changed, set.Deleted), "[two] [one]")
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.MarkDeleting(ctx, c.CollectionKey) }))
+	next, err := db.HomeChanges(bg, a.ID, set.Token)
+	ok(t, err)
+	equal(t, "changes", fmt.Sprint(next.Changed, next.Deleted), "[] [two]")
+	_, err = db.HomeChanges(bg, a.ID, "urn:kalends:sync:aa-0-bb")
+	is(t, err, storage.ErrBadToken)
+}
+
+func testApply(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	o := object(k, "x.ics", "u1", "e1")
+	first := apply(t, db, put(o))
+	equal(t, "number", first[0].Seq, int64(1))
+	var created int64
+	ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		slot, err := tx.Slot(ctx, o.ObjectKey, "u1")
+		if err != nil {
+			return err
+		}
+		if slot.Existing == nil || slot.Existing.Data != o.Data || len(slot.SameUID) != 0 {
+			t.Errorf("slot: %+v", slot)
+		}
+		created = slot.Existing.Created
+		return nil
+	}))
+	o.ETag, o.Data, o.ScheduleTag, o.Extra = "e2", "new", "s1", "{}"
+	second := apply(t, db, put(o))
+	equal(t, "number", second[0].Seq, int64(2))
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		locked, err := tx.LockCollections(ctx, []storage.CollectionKey{k})
+		if err != nil {
+			return err
+		}
+		equal(t, "tag", locked[0].Tag, second[0].Tag)
+		list, err := tx.Objects(ctx, []storage.ObjectKey{o.ObjectKey, {CollectionKey: k, Name: "none"}}, storage.ColumnData)
+		if err != nil {
+			return err
+		}
+		if len(list) != 1 || list[0].Data != "new" || list[0].Size != 3 || list[0].Created != created || list[0].ScheduleTag != "s1" {
+			t.Errorf("object: %+v", list)
+		}
+		return nil
+	}))
+	apply(t, db, del(o))
+	c, err := db.CollectionByName(bg, a.ID, "calendar")
+	ok(t, err)
+	equal(t, "number", c.Seq, int64(3))
+	broken := o
+	broken.Data = "a\x00b"
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		_, err := tx.Apply(ctx, []storage.Write{put(broken)})
+		return err
+	}), storage.ErrInvalid)
+	stop := errors.New("stop")
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		if _, err := tx.Apply(ctx, []storage.Write{put(o)}); err != nil {
+			return err
+		}
+		return stop
+	}), stop)
+	for o := range db.List(bg, k, storage.ColumnsMeta) {
+		t.Fatalf("%s is still there", o.Name)
+	}
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		_, err := tx.Apply(ctx, []storage.Write{put(object(storage.CollectionKey{Account: a.ID, ID: 5}, "x", "u", "e"))})
+		return err
+	}), storage.ErrNotFound)
+}
+
+func testApplyMany(t *testing.T, db *storage.DB) {
+	var writes []storage.Write
+	var accounts []storage.AccountID
+	for i := range 20 {
+		a := user(t, db, fmt.Sprintf("user%02d", i))
+		accounts = append(accounts, a.ID)
+		writes = append(writes, put(object(calendarOf(t, db, a, "calendar"), "m.ics", "meeting", fmt.Sprint("e", i))))
+		inbox := calendarOf(t, db, a, "inbox")
+		writes = append(writes, put(object(inbox, "1.ics", "meeting", "i1")), put(object(inbox, "2.ics", "meeting", "i2")))
+	}
+	ctx, counter := storage.WithCounter(bg)
+	run := func(writes []storage.Write) int {
+		t.Helper()
+		counter.Reset()
+		ok(t, db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+			_, err := tx.Apply(ctx, writes)
+			return err
+		}))
+		return counter.Statements()
+	}
+	if n := run(writes); n > 7 {
+		t.Fatalf("%d statements", n)
+	}
+	ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		list, err := tx.ObjectsByUID(ctx, accounts, "meeting", storage.ColumnData)
+		if err != nil {
+			return err
+		}
+		equal(t, "copies", len(list), 20)
+		equal(t, "data", list[7].Data, writes[0].Object.Data)
+		list, err = tx.ObjectsByUID(ctx, accounts[:1], "meeting", storage.ColumnsMeta)
+		if err != nil {
+			return err
+		}
+		equal(t, "copies of one", len(list), 1)
+		list, err = tx.InboxByUID(ctx, accounts[3], "meeting", storage.ColumnsMeta)
+		equal(t, "inbox items", len(list), 2)
+		return err
+	}))
+	for i := range writes {
+		writes[i].Delete = i%3 == 1
+	}
+	if n := run(writes); n > 9 {
+		t.Fatalf("%d statements", n)
+	}
+	c, err := db.CollectionByName(bg, accounts[0], "inbox")
+	ok(t, err)
+	equal(t, "changes of an inbox", c.Seq, int64(4))
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		_, err := tx.Apply(ctx, []storage.Write{writes[0], writes[0]})
+		return err
+	}), storage.ErrInvalid)
+}
+
+func testMove(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	from, to := object(k, "old.ics", "u1", "e1"), object(k, "new.ics", "u1", "e1")
+	apply(t, db, put(from))
+	apply(t, db, put(to), del(from))
+	var names []string
+	for o, err := range db.List(bg, k, storage.ColumnsMeta) {
+		ok(t, err)
+		names = append(names, o.Name)
+	}
+	equal(t, "names", strings.Join(names, " "), "new.ics")
+}
+
+func testUIDs(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	calendar, tasks := calendarOf(t, db, a, "calendar"), calendarOf(t, db, a, "tasks")
+	apply(t, db, put(object(calendar, "a.ics", "u1", "e")), put(object(tasks, "b.ics", "u1", "e")))
+	for _, writes := range [][]storage.Write{
+		{put(object(calendar, "c.ics", "u1", "e"))},
+		{put(object(calendar, "c.ics", "u1", "e")), put(object(calendar, "d.ics", "u2", "e"))},
+	} {
+		err := db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+			_, err := tx.Apply(ctx, writes)
+			return err
+		})
+		is(t, err, storage.ErrExists)
+		is(t, err, storage.ErrUIDConflict)
+	}
+	ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		slot, err := tx.Slot(ctx, storage.ObjectKey{CollectionKey: calendar, Name: "a.ics"}, "u1")
+		if err != nil {
+			return err
+		}
+		if slot.Existing == nil || len(slot.SameUID) != 1 || slot.SameUID[0].Collection != "tasks" || slot.SameUID[0].Name != "b.ics" {
+			t.Errorf("slot: %+v", slot)
+		}
+		return nil
+	}))
+}
+
+func testPutPlain(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	o := object(k, "x.ics", "u1", "e1")
+	puts := func(p storage.PlainPut) (storage.PlainResult, error) { return db.PutPlain(bg, p) }
+	refused := func(p storage.PlainPut, etag string) {
+		t.Helper()
+		_, err := puts(p)
+		var pre *storage.PreconditionError
+		if !errors.As(err, &pre) || !errors.Is(err, storage.ErrPrecondition) || pre.ETag != etag {
+			t.Fatalf("error %v", err)
+		}
+	}
+	refused(storage.PlainPut{Object: o, IfMatch: "*"}, "")
+	refused(storage.PlainPut{Object: o, IfMatch: "e1"}, "")
+	r, err := puts(storage.PlainPut{Object: o, IfNone: true})
+	ok(t, err)
+	if !r.Created || r.Seq != 1 {
+		t.Fatalf("%+v", r)
+	}
+	refused(storage.PlainPut{Object: o, IfNone: true}, "e1")
+	o.ETag = "e2"
+	refused(storage.PlainPut{Object: o, IfMatch: "e0"}, "e1")
+	r, err = puts(storage.PlainPut{Object: o, IfMatch: "e1"})
+	ok(t, err)
+	if r.Created || r.Seq != 2 {
+		t.Fatalf("%+v", r)
+	}
+	r, err = puts(storage.PlainPut{Object: o, IfMatch: "*"})
+	ok(t, err)
+	equal(t, "created", r.Created, false)
+	r, err = puts(storage.PlainPut{Object: o})
+	ok(t, err)
+	equal(t, "created", r.Created, false)
+	other := object(k, "y.ics", "u1", "e9")
+	_, err = puts(storage.PlainPut{Object: other})
+	var conflict *storage.UIDConflictError
+	if !errors.As(err, &conflict) || conflict.Name != "x.ics" {
+		t.Fatalf("error %v", err)
+	}
+	changed := o
+	changed.UID = "u2"
+	_, err = puts(storage.PlainPut{Object: changed})
+	if !errors.As(err, &conflict) || conflict.Name != "x.ics" {
+		t.Fatalf("error %v", err)
+	}
+	r, err = puts(storage.PlainPut{Object: object(k, "z.ics", "u3", "e")})
+	ok(t, err)
+	if !r.Created || r.Seq != 5 {
+		t.Fatalf("%+v", r)
+	}
+	meeting := object(k, "m.ics", "u4", "e")
+	meeting.Flags |= storage.FlagScheduling
+	apply(t, db, put(meeting))
+	_, err = puts(storage.PlainPut{Object: meeting})
+	is(t, err, storage.ErrNotPlain)
+	o.ID = 5
+	_, err = puts(storage.PlainPut{Object: o})
+	is(t, err, storage.ErrNotFound)
+	c, err := db.CollectionByName(bg, a.ID, "calendar")
+	ok(t, err)
+	equal(t, "nothing refused was counted", c.Seq, int64(6))
+	set, err := db.Changes(bg, k, "", 0)
+	ok(t, err)
+	equal(t, "objects", len(set.Changes), 3)
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.MarkDeleting(ctx, k) }))
+	_, err = puts(storage.PlainPut{Object: object(k, "q.ics", "u9", "e")})
+	is(t, err, storage.ErrNotFound)
+	left, err := db.RemoveObjects(bg, k, 0)
+	ok(t, err)
+	equal(t, "left", left, false)
+}
+
+func testPutPlainRace(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	second := Second(t, db)
+	for round := range 5 {
+		var won, lost atomic.Int64
+		parallel(8, func(i int) {
+			o := object(k, fmt.Sprintf("r%d.ics", round), fmt.Sprintf("u%d", round), fmt.Sprint("e", i))
+			_, err := []*storage.DB{db, second}[i%2].PutPlain(bg, storage.PlainPut{Object: o, IfNone: true})
+			switch {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, storage.ErrPrecondition):
+				lost.Add(1)
+			default:
+				t.Errorf("error %v", err)
+			}
+		})
+		if won.Load() != 1 || lost.Load() != 7 {
+			t.Fatalf("%d won, %d lost", won.Load(), lost.Load())
+		}
+	}
+	// Different names, one UID.
+	var won atomic.Int64
+	parallel(8, func(i int) {
+		_, err := db.PutPlain(bg, storage.PlainPut{Object: object(k, fmt.Sprintf("n%d.ics", i), "same", "e")})
+		if err == nil {
+			won.Add(1)
+		} else if !errors.Is(err, storage.ErrUIDConflict) {
+			t.Errorf("error %v", err)
+		}
+	})
+	equal(t, "winners", won.Load(), int64(1))
+}
+
+func testCreateRace(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	second := Second(t, db)
+	taken := errors.New("taken")
+	var won, lost atomic.Int64
+	parallel(10, func(i int) {
+		o := object(k, "x.ics", "u1", fmt.Sprint("e", i))
+		err := []*storage.DB{db, second}[i%2].Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+			if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: a.ID, UID: "u1"}, {UID: "u1"}, {UID: "u0"}}); err != nil {
+				return err
+			}
+			if _, err := tx.LockCollections(ctx, []storage.CollectionKey{k}); err != nil {
+				return err
+			}
+			slot, err := tx.Slot(ctx, o.ObjectKey, "u1")
+			if err != nil {
+				return err
+			}
+			if slot.Existing != nil {
+				return taken
+			}
+			_, err = tx.Apply(ctx, []storage.Write{put(o)})
+			return err
+		})
+		switch {
+		case err == nil:
+			won.Add(1)
+		case errors.Is(err, taken):
+			lost.Add(1)
+		default:
+			t.Errorf("error %v", err)
+		}
+	})
+	if won.Load() != 1 || lost.Load() != 9 {
+		t.Fatalf("%d won, %d lost", won.Load(), lost.Load())
+	}
+}
+
+func testReads(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	var writes []storage.Write
+	for i := range 30 {
+		o := object(k, fmt.Sprintf("%02d.ics", i), fmt.Sprint("u", i), "e")
+		o.Start, o.End = int64(i)*100, int64(i)*100+50
+		if i%10 == 9 {
+			o.Component = "VTODO"
+		}
+		if i == 20 {
+			o.End = o.Start
+		}
+		writes = append(writes, put(o))
+	}
+	apply(t, db, writes...)
+	selected := func(q storage.ObjectQuery) string {
+		t.Helper()
+		var out []string
+		for o, err := range db.Select(bg, k, q) {
+			ok(t, err)
+			out = append(out, strings.TrimSuffix(o.Name, ".ics"))
+			if (q.Columns&storage.ColumnData != 0) != (o.Data != "") {
+				t.Fatalf("data of %s: %q", o.Name, o.Data)
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	equal(t, "range", selected(storage.ObjectQuery{From: 1050, To: 1301}), "11 12 13")
+	equal(t, "edges", selected(storage.ObjectQuery{From: 1049, To: 1200, Columns: storage.ColumnData}), "10 11")
+	equal(t, "no length", selected(storage.ObjectQuery{From: 2000, To: 2001}), "20")
+	equal(t, "no length, after", selected(storage.ObjectQuery{From: 2001, To: 2100}), "")
+	equal(t, "components", selected(storage.ObjectQuery{Components: []string{"VTODO", "VJOURNAL"}}), "09 19 29")
+	equal(t, "uid", selected(storage.ObjectQuery{UID: "u7"}), "07")
+	equal(t, "limit", selected(storage.ObjectQuery{Limit: 2}), "00 01")
+	var got []string
+	for o, err := range db.Get(bg, k, []string{"05.ics", "none", "01.ics", "05.ics"}, storage.ColumnData) {
+		ok(t, err)
+		got = append(got, fmt.Sprintf("%s/%t/%t", o.Name, o.Missing(), o.Data != ""))
+	}
+	equal(t, "get", strings.Join(got, " "), "05.ics/false/true none/true/false 01.ics/false/true 05.ics/false/true")
+	names := make([]string, 1200)
+	for i := range names {
+		names[i] = fmt.Sprintf("%02d.ics", i)
+	}
+	ctx, counter := storage.WithCounter(bg)
+	n := 0
+	for o, err := range db.Get(ctx, k, names, storage.ColumnsMeta) {
+		ok(t, err)
+		equal(t, "order", o.Name, names[n])
+		n++
+	}
+	equal(t, "answers", n, len(names))
+	equal(t, "statements", counter.Statements(), 3)
+	for range db.List(bg, k, storage.ColumnData) {
+		break // the connection comes back
+	}
+	n = 0
+	for _, err := range db.List(bg, k, storage.ColumnExtra) {
+		ok(t, err)
+		n++
+	}
+	equal(t, "listed", n, 30)
+	ended, cancel := context.WithCancel(bg)
+	cancel()
+	for _, err := range db.List(ended, k, storage.ColumnsMeta) {
+		is(t, err, context.Canceled)
+	}
+}
+
+func testBusy(t *testing.T, db *storage.DB) {
+	var ids []storage.AccountID
+	var writes []storage.Write
+	for i := range 5 {
+		a := user(t, db, fmt.Sprintf("user%d", i))
+		ids = append(ids, a.ID)
+		k := calendarOf(t, db, a, "calendar")
+		inside, before, free, again := object(k, "in", "u1", "e"), object(k, "before", "u2", "e"), object(k, "free", "u3", "e"), object(k, "again", "u4", "e")
+		before.End = 1000
+		free.Flags |= storage.FlagTransparent
+		again.Flags |= storage.FlagTransparent | storage.FlagRecurring
+		writes = append(writes, put(inside), put(before), put(free), put(again), put(object(calendarOf(t, db, a, "inbox"), "in", "u1", "e")))
+		c, err := db.CreateCollection(bg, storage.Collection{CollectionKey: storage.CollectionKey{Account: a.ID}, Name: "free", Kind: storage.CollectionCalendar, Transparent: true}, nil)
+		ok(t, err)
+		writes = append(writes, put(object(c.CollectionKey, "in", "u9", "e")))
+	}
+	apply(t, db, writes...)
+	ctx, counter := storage.WithCounter(bg)
+	got := map[storage.AccountID]string{}
+	for b, err := range db.BusyObjects(ctx, ids[:4], 1500, 3000) {
+		ok(t, err)
+		if b.Data == "" {
+			t.Fatal("no data")
+		}
+		got[b.Account] += b.Name + " "
+	}
+	equal(t, "statements", counter.Statements(), 1)
+	equal(t, "accounts", len(got), 4)
+	for _, s := range got {
+		equal(t, "objects", s, "again in ")
+	}
+}
+
+// state applies a ChangeSet to what a client knows.
+func state(t *testing.T, known map[string]int64, set storage.ChangeSet) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, c := range set.Changes {
+		if seen[c.Name] {
+			t.Errorf("%s is told of twice", c.Name)
+		}
+		seen[c.Name] = true
+		if c.Deleted {
+			delete(known, c.Name)
+		} else {
+			known[c.Name] = c.Seq
+		}
+	}
+}
+
+func testChanges(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	empty, err := db.Changes(bg, k, "", 10)
+	ok(t, err)
+	equal(t, "changes", len(empty.Changes), 0)
+	for i := range 10 {
+		apply(t, db, put(object(k, fmt.Sprintf("%d.ics", i), fmt.Sprint("u", i), "e")))
+	}
+	full, err := db.Changes(bg, k, empty.Token, 0)
+	ok(t, err)
+	equal(t, "changes", len(full.Changes), 10)
+	c, err := db.CollectionByName(bg, a.ID, "calendar")
+	ok(t, err)
+	equal(t, "token", full.Token, c.Token())
+	again, err := db.Changes(bg, k, full.Token, 0)
+	ok(t, err)
+	if len(again.Changes) != 0 || again.Token != full.Token {
+		t.Fatalf("%+v", again)
+	}
+	o := object(k, "3.ics", "u3", "e")
+	apply(t, db, put(o))
+	apply(t, db, del(o))
+	apply(t, db, put(o))
+	apply(t, db, put(object(k, "4.ics", "u4", "e")), del(object(k, "5.ics", "", "")))
+	apply(t, db, put(object(k, "6.ics", "u6", "e")))
+	apply(t, db, del(object(k, "6.ics", "", "")))
+	apply(t, db, put(object(k, "6.ics", "u6", "e")))
+	apply(t, db, del(object(k, "6.ics", "", "")))
+	set, err := db.Changes(bg, k, full.Token, 0)
+	ok(t, err)
+	var got []string
+	for _, c := range set.Changes {
+		got = append(got, fmt.Sprint(c.Name, c.Deleted))
+	}
+	equal(t, "changes", strings.Join(got, " "), "3.icsfalse 4.icsfalse 5.icstrue 6.icstrue")
+	// The same in pages.
+	known := map[string]int64{"3.ics": 1, "4.ics": 1, "5.ics": 1, "6.ics": 1}
+	token, pages := full.Token, 0
+	for truncated := true; truncated; pages++ {
+		page, err := db.Changes(bg, k, token, 1)
+		ok(t, err)
+		if len(page.Changes) > 1 || pages > 10 {
+			t.Fatalf("page %d: %+v", pages, page)
+		}
+		state(t, known, page)
+		token, truncated = page.Token, page.Truncated
+	}
+	equal(t, "last token", token, set.Token)
+	equal(t, "names", strings.Join(slices.Sorted(maps.Keys(known)), " "), "3.ics 4.ics")
+	initial, err := db.Changes(bg, k, "", 0)
+	ok(t, err)
+	equal(t, "initial", len(initial.Changes), 8)
+	for _, c := range initial.Changes {
+		if c.Deleted {
+			t.Errorf("%s: a tombstone in an initial answer", c.Name)
+		}
+	}
+}
+
+func testBadTokens(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k, other := calendarOf(t, db, a, "calendar"), calendarOf(t, db, a, "tasks")
+	apply(t, db, put(object(k, "a", "u1", "e")), put(object(other, "a", "u2", "e")))
+	set, err := db.Changes(bg, k, "", 0)
+	ok(t, err)
+	foreign, err := db.Changes(bg, other, "", 0)
+	ok(t, err)
+	token := set.Token
+	i, j := strings.LastIndex(token, ":")+1, strings.LastIndex(token, "-")
+	for _, bad := range []string{foreign.Token, token + "x", token + "-", token[:j] + "-000000000000", strings.Replace(token, "-1-", "-2-", 1), strings.Replace(token, "-1-", "--1-", 1),
+		strings.Replace(token, "-1-", "-01-", 1), strings.Replace(token, "-1-", "-9223372036854775807-", 1), strings.Replace(token, "-1-", "-99999999999999999999-", 1),
+		token[:i], "data:,", "http://example.test/1", strings.ToUpper(token), " " + token, token + "-!!", token + "-/w", strings.Repeat("x", 10000), token[:i] + "0000000000000000-1-" + token[j+1:], "urn:kalends:sync:\x00-1-\xff"} {
+		if _, err := db.Changes(bg, k, bad, 0); !errors.Is(err, storage.ErrBadToken) {
+			t.Errorf("token %q: %v", bad, err)
+		}
+	}
+	_, err = db.Changes(bg, storage.CollectionKey{Account: a.ID, ID: 5}, "", 0)
+	is(t, err, storage.ErrNotFound)
+}
+
+func testInitialPages(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	for i := range 20 {
+		apply(t, db, put(object(k, fmt.Sprintf("%02d", i), fmt.Sprint("u", i), "e")))
+	}
+	known := map[string]int64{}
+	token := ""
+	for page := 0; ; page++ {
+		set, err := db.Changes(bg, k, token, 6)
+		ok(t, err)
+		state(t, known, set)
+		token = set.Token
+		switch page { // changes between the pages, behind and before what was told
+		case 0:
+			apply(t, db, del(object(k, "01", "", "")), del(object(k, "15", "", "")), put(object(k, "00a", "n1", "e")), put(object(k, "17a", "n2", "e")))
+		case 1:
+			apply(t, db, put(object(k, "02", "u2", "e2")), put(object(k, "19", "u19", "e2")))
+		}
+		if !set.Truncated {
+			break
+		}
+	}
+	set, err := db.Changes(bg, k, token, 0)
+	ok(t, err)
+	state(t, known, set)
+	want := map[string]int64{}
+	for o, err := range db.List(bg, k, storage.ColumnsMeta) {
+		ok(t, err)
+		want[o.Name] = o.Seq
+	}
+	if !maps.Equal(known, want) {
+		t.Fatalf("known %v, there is %v", known, want)
+	}
+}
+
+// testSyncBesideWriters follows a collection by tokens while eight writers on
+// two nodes change it: the reader must end with what there is, having seen
+// each change at most once and in order.
+func testSyncBesideWriters(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	second := Second(t, db)
+	var writing sync.WaitGroup
+	for w := range 8 {
+		writing.Go(func() {
+			node := []*storage.DB{db, second}[w%2]
+			for i := range 25 {
+				name := fmt.Sprintf("%d-%d.ics", w, i%7)
+				o := object(k, name, name, fmt.Sprint("e", i))
+				var err error
+				switch {
+				case i%5 == 4:
+					err = node.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+						_, err := tx.Apply(ctx, []storage.Write{del(o)})
+						return err
+					})
+				case i%2 == 0:
+					_, err = node.PutPlain(bg, storage.PlainPut{Object: o})
+				default:
+					err = node.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+						if _, err := tx.LockCollections(ctx, []storage.CollectionKey{k}); err != nil {
+							return err
+						}
+						_, err := tx.Apply(ctx, []storage.Write{put(o)})
+						return err
+					})
+				}
+				if err != nil {
+					t.Errorf("writer %d: %v", w, err)
+					return
+				}
+			}
+		})
+	}
+	var done atomic.Bool
+	go func() { writing.Wait(); done.Store(true) }()
+	known := map[string]int64{}
+	token, last := "", int64(0)
+	for round := 0; ; round++ {
+		finished := done.Load()
+		set, err := []*storage.DB{db, second}[round%2].Changes(bg, k, token, 7)
+		ok(t, err)
+		state(t, known, set)
+		for _, c := range set.Changes {
+			if round > 0 && !strings.Contains(token, "-"+fmt.Sprint(last)+"-") && token == "" {
+				t.Fatal("no token")
+			}
+			last = max(last, c.Seq)
+		}
+		token = set.Token
+		if finished && !set.Truncated && len(set.Changes) == 0 {
+			break
+		}
+	}
+	want := map[string]int64{}
+	for o, err := range db.List(bg, k, storage.ColumnsMeta) {
+		ok(t, err)
+		want[o.Name] = o.Seq
+	}
+	if !maps.Equal(known, want) {
+		t.Fatalf("known %v, there is %v", known, want)
+	}
+	c, err := db.CollectionByName(bg, a.ID, "calendar")
+	ok(t, err)
+	equal(t, "changes", c.Seq, int64(8*25))
+}
+
+func testRetries(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	x, y := calendarOf(t, db, a, "calendar"), calendarOf(t, db, a, "tasks")
+	// Two transactions that take the same locks in opposite order.
+	var runs atomic.Int64
+	parallel(6, func(i int) {
+		keys := []storage.CollectionKey{x, y}
+		if i%2 == 1 {
+			keys = []storage.CollectionKey{y, x}
+		}
+		err := db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+			runs.Add(1)
+			for _, k := range keys {
+				if _, err := tx.LockCollections(ctx, []storage.CollectionKey{k}); err != nil {
+					return err
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			_, err := tx.Apply(ctx, []storage.Write{put(object(x, fmt.Sprint(i), fmt.Sprint("u", i), "e"))})
+			return err
+		})
+		if err != nil {
+			t.Errorf("transaction %d: %v", i, err)
+		}
+	})
+	if runs.Load() < 6 {
+		t.Fatalf("%d runs", runs.Load())
+	}
+	c, err := db.CollectionByName(bg, a.ID, "calendar")
+	ok(t, err)
+	equal(t, "changes", c.Seq, int64(6))
+	ended, cancel := context.WithCancel(bg)
+	cancel()
+	is(t, db.Tx(ended, func(ctx context.Context, tx *storage.Tx) error {
+		_, err := tx.LockCollections(ctx, []storage.CollectionKey{x})
+		return err
+	}), context.Canceled)
+	func() { // a panic leaves no transaction behind
+		defer func() { _ = recover() }()
+		_ = db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+			_, _ = tx.LockCollections(ctx, []storage.CollectionKey{x})
+			panic("x")
+		})
+	}()
+	apply(t, db, put(object(x, "after", "after", "e")))
+}
+
+func testStatements(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	ctx, counter := storage.WithCounter(bg)
+	plain := func(name string) {
+		t.Helper()
+		counter.Reset()
+		ok(t, db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+			if _, err := tx.LockCollections(ctx, []storage.CollectionKey{k}); err != nil {
+				return err
+			}
+			o := object(k, name, name, "e")
+			if _, err := tx.Slot(ctx, o.ObjectKey, o.UID); err != nil {
+				return err
+			}
+			_, err := tx.Apply(ctx, []storage.Write{put(o)})
+			return err
+		}))
+		if counter.Statements() > 7 || db.Engine() == "postgres" && counter.RoundTrips() > 3 {
+			t.Fatalf("%d statements in %d round trips", counter.Statements(), counter.RoundTrips())
+		}
+	}
+	plain("a")
+	plain("a")
+	counter.Reset()
+	_, err := db.PutPlain(ctx, storage.PlainPut{Object: object(k, "a", "a", "e3")})
+	ok(t, err)
+	if counter.Statements() > 5 || db.Engine() == "postgres" && counter.RoundTrips() != 1 {
+		t.Fatalf("%d statements in %d round trips", counter.Statements(), counter.RoundTrips())
+	}
+	// The work for ten and for a thousand members takes as many statements.
+	var counts [2]int
+	for i, n := range []int{10, 1000} {
+		writes := make([]storage.Write, n)
+		names := make([]string, n)
+		for j := range writes {
+			names[j] = fmt.Sprintf("%d-%d", n, j)
+			writes[j] = put(object(k, names[j], names[j], "e"))
+		}
+		counter.Reset()
+		ok(t, db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+			_, err := tx.Apply(ctx, writes)
+			return err
+		}))
+		for _, err := range db.List(ctx, k, storage.ColumnsMeta) {
+			ok(t, err)
+		}
+		for _, err := range db.Select(ctx, k, storage.ObjectQuery{From: 1, To: 5000, Columns: storage.ColumnData}) {
+			ok(t, err)
+		}
+		_, err := db.Changes(ctx, k, "", 0)
+		ok(t, err)
+		counts[i] = counter.Statements()
+	}
+	equal(t, "statements", counts[1], counts[0])
+}
+
+func testView(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	apply(t, db, put(object(k, "a", "u1", "e")))
+	ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		n := func() (n int) {
+			for _, err := range tx.List(ctx, k, storage.ColumnsMeta) {
+				ok(t, err)
+				n++
+			}
+			return n
+		}
+		equal(t, "before", n(), 1)
+		apply(t, db, put(object(k, "b", "u2", "e")))
+		equal(t, "after", n(), 1)
+		return nil
+	}))
+	err := db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		_, err := tx.CreateAccount(ctx, storage.Account{Handle: "bob"})
+		if err == nil {
+			err = tx.SaveSnapshot(ctx, storage.Snapshot{Account: 1, UID: "u", Digest: "d"})
+		}
+		if err == nil { // whatever waited is sent
+			_, err = tx.Snapshot(ctx, 1, "u", "d")
+		}
+		return err
+	})
+	if err == nil {
+		t.Fatal("a view wrote")
+	}
+}
+
+func testRemoveCollection(t *testing.T, db *storage.DB) {
+	a := user(t, db, "alice")
+	k := calendarOf(t, db, a, "calendar")
+	var writes []storage.Write
+	for i := range 450 {
+		writes = append(writes, put(object(k, fmt.Sprint(i), fmt.Sprint("u", i), "e")))
+	}
+	apply(t, db, writes...)
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.RemoveCollection(ctx, k) }), storage.ErrExists)
+	more, err := db.RemoveObjects(bg, k, 0)
+	ok(t, err)
+	equal(t, "an unmarked collection", more, false)
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.MarkDeleting(ctx, k) }))
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.MarkDeleting(ctx, k) }), storage.ErrNotFound)
+	_, err = db.CollectionByName(bg, a.ID, "calendar")
+	is(t, err, storage.ErrNotFound)
+	_, err = db.CreateCollection(bg, storage.Collection{CollectionKey: storage.CollectionKey{Account: a.ID}, Name: "calendar", Kind: storage.CollectionCalendar}, nil)
+	ok(t, err)
+	rounds := 0
+	for more = true; more; rounds++ {
+		more, err = db.RemoveObjects(bg, k, 0)
+		ok(t, err)
+	}
+	equal(t, "rounds", rounds, 3)
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error { return tx.RemoveCollection(ctx, k) }))
+	list, err := db.DeletingCollections(bg, 10)
+	ok(t, err)
+	equal(t, "left", len(list), 0)
+}

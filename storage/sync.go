@@ -1,0 +1,238 @@
+package storage
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A sync token (RFC 6578 §3.2) names a change of one collection: the nonce
+// that the collection was born with, the number of the change, and the random
+// tag of its journal row, by which the token of a database that was restored
+// or cloned is recognized. The token of an initial synchronization that goes
+// on also has the name that it has come to.
+//
+//	urn:kalends:sync:NONCE-SEQ-TAG[-NAME in base64url]
+const tokenPrefix = "urn:kalends:sync:"
+
+type syncToken struct {
+	nonce, tag string
+	seq        int64
+	after      string // initial synchronization goes on after this name
+	initial    bool
+}
+
+func (t *syncToken) String() string {
+	b := make([]byte, 0, len(tokenPrefix)+len(t.nonce)+len(t.tag)+24)
+	b = append(append(append(b, tokenPrefix...), t.nonce...), '-')
+	b = append(append(strconv.AppendInt(b, t.seq, 10), '-'), t.tag...)
+	if t.initial {
+		b = base64.RawURLEncoding.AppendEncode(append(b, '-'), []byte(t.after))
+	}
+	return string(b)
+}
+
+// parseToken reads a token; everything it does not like is ErrBadToken.
+func parseToken(s string) (t syncToken, err error) {
+	bad := fmt.Errorf("%w: malformed", ErrBadToken)
+	rest, ok := strings.CutPrefix(s, tokenPrefix)
+	if !ok || len(rest) > 4096 {
+		return t, bad
+	}
+	parts := strings.SplitN(rest, "-", 4)
+	if len(parts) < 3 || parts[0] == "" || parts[2] == "" {
+		return t, bad
+	}
+	t.nonce, t.tag = parts[0], parts[2]
+	if t.seq, err = strconv.ParseInt(parts[1], 10, 64); err != nil || t.seq < 0 || strconv.FormatInt(t.seq, 10) != parts[1] {
+		return t, bad
+	}
+	if len(parts) == 4 {
+		name, err := base64.RawURLEncoding.DecodeString(parts[3])
+		if err != nil || len(name) == 0 || plainText(string(name)) != nil || base64.RawURLEncoding.EncodeToString(name) != parts[3] {
+			return t, bad
+		}
+		t.after, t.initial = string(name), true
+	}
+	return t, plainToken(t)
+}
+
+// plainToken refuses octets that no token of ours has.
+func plainToken(t syncToken) error {
+	for _, c := range []byte(t.nonce + t.tag) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return fmt.Errorf("%w: malformed", ErrBadToken)
+		}
+	}
+	return nil
+}
+
+// Token is the sync token of the collection's state, also its CTag.
+func (c *Collection) Token() string {
+	return (&syncToken{nonce: c.Nonce, seq: c.Seq, tag: c.Tag}).String()
+}
+
+// Changes tells what has changed in a collection since token; "" asks for
+// everything there is. At most limit changes (0: all) are given; Truncated
+// says that more is to be had with the new token. Each name is there once,
+// with its last state. A token that is not of this collection, from another
+// life of the database, or older than the journal reaches is ErrBadToken.
+func (db *DB) Changes(ctx context.Context, k CollectionKey, token string, limit int) (set ChangeSet, err error) {
+	var since syncToken
+	if token != "" {
+		if since, err = parseToken(token); err != nil {
+			return set, err
+		}
+	} else {
+		since.initial = true
+	}
+	err = db.read(ctx, func(s session) error {
+		set = ChangeSet{}
+		return db.changes(ctx, s, k, token == "", since, limit, &set)
+	})
+	return set, err
+}
+
+// changes works without a snapshot. The first statement fixes the number N
+// that the new token stands for; an object that changes after it has a higher
+// number and is told by the next call, even when the second statement does
+// not show it any more.
+func (db *DB) changes(ctx context.Context, s session, k CollectionKey, first bool, since syncToken, limit int, set *ChangeSet) error {
+	type head struct {
+		nonce, tag, known string
+		seq               int64
+	}
+	now, err := queryOne(ctx, s, func(r rows) (h head, err error) {
+		err = r.Scan(&h.nonce, &h.seq, &h.tag, &h.known)
+		return
+	}, `SELECT c.nonce, c.seq, c.tag, COALESCE((SELECT j.tag FROM journal j WHERE j.account_id = $1 AND j.collection_id = $2 AND j.seq = $3), '')
+		FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`, int64(k.Account), int64(k.ID), since.seq)
+	if err != nil {
+		return err
+	}
+	if first {
+		since.nonce, since.seq, since.tag = now.nonce, now.seq, now.tag
+	} else if since.nonce != now.nonce || since.seq > now.seq || since.tag != now.known {
+		return ErrBadToken
+	}
+	fetch := int64(1) << 62
+	if limit > 0 {
+		fetch = int64(limit) + 1
+	}
+	end := syncToken{nonce: now.nonce, seq: now.seq, tag: now.tag}
+	if since.initial {
+		end.seq, end.tag = since.seq, since.tag // pages go on from the state of the first one
+		list, err := queryAll(ctx, s, func(r rows) (Change, error) {
+			var c Change
+			var row objectRow
+			err := r.Scan(row.dest(make([]any, 0, 15), &c.Object, ColumnsMeta)...)
+			row.fill(&c.Object)
+			return c, err
+		}, `SELECT `+objectMeta+` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name > $3 ORDER BY o.name LIMIT $4`,
+			int64(k.Account), int64(k.ID), since.after, fetch)
+		if err != nil {
+			return err
+		}
+		if limit > 0 && len(list) > limit {
+			list = list[:limit]
+			set.Truncated = true
+			end.initial, end.after = true, list[limit-1].Name
+		}
+		set.Changes, set.Token = list, end.String()
+		return nil
+	}
+	if since.seq == now.seq {
+		set.Token = end.String()
+		return nil
+	}
+	// A journal row is the last of its name when the object has its number, or
+	// when it tells of a deletion and there is no object.
+	type step struct {
+		Change
+		tag string
+	}
+	steps, err := queryAll(ctx, s, func(r rows) (st step, err error) {
+		var row objectRow
+		var seq, deleted int64
+		var name string
+		if err = r.Scan(row.dest(append(make([]any, 0, 19), &seq, &st.tag, &name, &deleted), &st.Object, ColumnsMeta)...); err != nil {
+			return
+		}
+		row.fill(&st.Object)
+		if deleted != 0 {
+			st.Change = Change{Object: Object{ObjectKey: ObjectKey{k, name}, Seq: seq}, Deleted: true}
+		}
+		return
+	}, `SELECT j.seq, j.tag, j.name, j.deleted, `+orNothing(objectMeta)+` FROM journal j
+		LEFT JOIN object o ON o.account_id = j.account_id AND o.collection_id = j.collection_id AND o.name = j.name
+		WHERE j.account_id = $1 AND j.collection_id = $2 AND j.seq > $3 AND j.seq <= $4 AND (o.seq = j.seq OR (o.name IS NULL AND j.deleted = 1))
+		ORDER BY j.seq LIMIT $5`, int64(k.Account), int64(k.ID), since.seq, now.seq, fetch)
+	if err != nil {
+		return err
+	}
+	if limit > 0 && len(steps) > limit {
+		steps = steps[:limit]
+		set.Truncated = true
+		end.seq, end.tag = steps[limit-1].Seq, steps[limit-1].tag
+	}
+	// A name deleted more than once is told of once, the last time.
+	last := make(map[string]int64, len(steps))
+	for _, st := range steps {
+		last[st.Name] = st.Seq
+	}
+	set.Changes = make([]Change, 0, len(steps))
+	for _, st := range steps {
+		if last[st.Name] == st.Seq {
+			set.Changes = append(set.Changes, st.Change)
+		}
+	}
+	set.Token = end.String()
+	return nil
+}
+
+// HomeChanges tells which collections of a home came, went, or changed their
+// properties since token, of which home.Token gives the present one. What is
+// in them is told by Changes for each. "" gives ErrBadToken: who knows
+// nothing lists Collections.
+func (db *DB) HomeChanges(ctx context.Context, account AccountID, token string) (set HomeChangeSet, err error) {
+	since, err := parseToken(token)
+	if err != nil {
+		return set, err
+	}
+	home, err := db.CollectionByName(ctx, account, "")
+	if err != nil {
+		return set, err
+	}
+	type row struct {
+		seq, deleted int64
+		name, tag    string
+	}
+	list, err := readAll(ctx, db, func(r rows) (w row, err error) {
+		err = r.Scan(&w.seq, &w.name, &w.deleted, &w.tag)
+		return
+	}, `SELECT seq, name, deleted, tag FROM journal WHERE account_id = $1 AND collection_id = $2 AND seq >= $3 AND seq <= $4 ORDER BY seq`,
+		int64(account), int64(home.ID), since.seq, home.Seq)
+	if err != nil {
+		return set, err
+	}
+	if since.initial || since.nonce != home.Nonce || len(list) == 0 || list[0].seq != since.seq || list[0].tag != since.tag {
+		return set, ErrBadToken
+	}
+	last := map[string]int64{}
+	for _, w := range list[1:] {
+		last[w.name] = w.seq
+	}
+	for _, w := range list[1:] {
+		switch {
+		case last[w.name] != w.seq:
+		case w.deleted != 0:
+			set.Deleted = append(set.Deleted, w.name)
+		default:
+			set.Changed = append(set.Changed, w.name)
+		}
+	}
+	set.Token = home.Token()
+	return set, nil
+}
