@@ -1,0 +1,29 @@
+package scheduling
+
+import (
+	"encoding/json"
+
+	"github.com/kalends/kalends/scheduling/itip"
+)
+
+// extra is what the server remembers beside a scheduling object and clients
+// never see: stored as JSON in the object's row.
+type extra struct {
+	OrganizerTransp string                `json:"ot,omitempty"`      // attendee's copy: TRANSP as the organizer has it
+	Replies         map[string]itip.Stamp `json:"replies,omitempty"` // organizer's copy: newest reply per attendee
+}
+
+func readExtra(text string) (e extra) {
+	if text != "" {
+		_ = json.Unmarshal([]byte(text), &e) // unreadable: as if nothing were known
+	}
+	return e
+}
+
+func (e extra) String() string {
+	if e.OrganizerTransp == "" && len(e.Replies) == 0 {
+		return ""
+	}
+	b, _ := json.Marshal(e)
+	return string(b)
+}

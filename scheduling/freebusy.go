@@ -1,0 +1,296 @@
+package scheduling
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/storage"
+)
+
+// FreeBusy asks for the busy time of several people, as an outbox POST does
+// (RFC 6638 §5).
+type FreeBusy struct {
+	Asker      storage.Account
+	Originator calendar.Address
+	Recipients []calendar.Address
+	Request    *calendar.Object // METHOD:REQUEST with one VFREEBUSY
+	RequestID  string
+}
+
+// FreeBusy answers for local people at once and asks the servers of the others
+// in parallel, within Config.FreeBusyWait. Results come in request order.
+func (s *Service) FreeBusy(ctx context.Context, q FreeBusy) ([]RecipientResult, error) {
+	results := make([]RecipientResult, len(q.Recipients))
+	var local []calendar.Address
+	remote := map[string][]calendar.Address{}
+	dir, err := s.directory(ctx, q.Recipients)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range q.Recipients {
+		results[i] = RecipientResult{Recipient: a}
+		if _, ok := dir[directoryKey(a)]; ok {
+			local = append(local, a)
+			continue
+		}
+		st, err := s.route(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		if st != "" {
+			results[i].Status = st
+			continue
+		}
+		remote[a.Domain()] = append(remote[a.Domain()], a)
+	}
+	var mu sync.Mutex
+	got := map[string]RecipientResult{}
+	var wg sync.WaitGroup
+	asking, cancel := context.WithTimeout(ctx, s.cfg.FreeBusyWait)
+	defer cancel()
+	for domain, as := range remote {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			body := questionFor(q.Request, as).Bytes()
+			res, err := s.transport.FreeBusy(asking, Question{Originator: q.Originator, Recipients: as, Domain: domain, Body: body, RequestID: q.RequestID})
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range res {
+				got[r.Recipient.Key()] = r
+			}
+			if err != nil {
+				s.cfg.Log.Info("no free/busy answer", "domain", domain, "error", err, "request", q.RequestID)
+			}
+		}()
+	}
+	answers, err := s.busyAnswers(ctx, q.Request, local, dir, func(storage.Account) bool { return true })
+	wg.Wait()
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range results {
+		if r.Status != "" {
+			continue
+		}
+		k := r.Recipient.Key()
+		if a, ok := answers[k]; ok {
+			results[i] = a
+		} else if a, ok := got[k]; ok {
+			a.Recipient = r.Recipient
+			results[i] = a
+		} else {
+			results[i].Status = "5.1;No answer in time"
+		}
+	}
+	return results, nil
+}
+
+// AnswerFreeBusy answers a question of another server (ischedule.md §5): busy
+// periods without titles, from now on and at most 62 days, for users who have
+// not turned it off. Unknown users are answered alike in content.
+func (s *Service) AnswerFreeBusy(ctx context.Context, in Inbound) ([]RecipientResult, error) {
+	dir, err := s.directory(ctx, in.Recipients)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := s.busyAnswers(ctx, in.Message, in.Recipients, dir, func(a storage.Account) bool { return !a.Settings.HideFreeBusy })
+	if err != nil {
+		return nil, err
+	}
+	out := make([]RecipientResult, len(in.Recipients))
+	for i, a := range in.Recipients {
+		r, ok := answers[a.Key()]
+		if !ok {
+			r = RecipientResult{Status: "3.7;Invalid calendar user"}
+		}
+		r.Recipient = a
+		out[i] = r
+		s.cfg.Log.Info("free/busy question", "from", string(in.Originator), "about", string(a), "status", r.Status, "proof", in.Proof.Domain)
+	}
+	return out, nil
+}
+
+func (s *Service) directory(ctx context.Context, as []calendar.Address) (map[string]storage.Recipient, error) {
+	var keys []string
+	for _, a := range as {
+		if k := directoryKey(a); k != "" {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return s.db.Recipients(ctx, slices.Compact(keys))
+}
+
+// questionFor is a free/busy question about some of its attendees only.
+func questionFor(o *calendar.Object, as []calendar.Address) *calendar.Object {
+	keep := calendar.NewAddressSet(as...)
+	q := o.Clone()
+	for _, c := range q.ChildrenNamed("VFREEBUSY") {
+		c.Props = slices.DeleteFunc(c.Props, func(p *calendar.Property) bool {
+			return p.Name() == "ATTENDEE" && !keep.Has(calendar.Address(p.Value()))
+		})
+	}
+	return q
+}
+
+// busyAnswers computes the replies of local people with a constant number of
+// statements; allowed says who shows his busy time.
+func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as []calendar.Address, dir map[string]storage.Recipient, allowed func(storage.Account) bool) (map[string]RecipientResult, error) {
+	out := map[string]RecipientResult{}
+	vfb := question.Master()
+	if vfb == nil || vfb.Name != "VFREEBUSY" {
+		return nil, &calendar.Error{Code: calendar.CodeInvalidData, Msg: "a free/busy question holds one VFREEBUSY"}
+	}
+	from, to, err := freeBusyRange(vfb)
+	if err != nil {
+		return nil, err
+	}
+	var accounts []storage.AccountID
+	people := map[storage.AccountID]storage.Account{}
+	for _, a := range as {
+		r, ok := dir[directoryKey(a)]
+		switch {
+		case !ok:
+			out[a.Key()] = RecipientResult{Recipient: a, Status: "3.7;Invalid calendar user", Transport: "local"}
+		case unreachable(r) != "":
+			out[a.Key()] = RecipientResult{Recipient: a, Status: unreachable(r), Transport: "local"}
+		case !allowed(r.Account):
+			out[a.Key()] = RecipientResult{Recipient: a, Status: "3.8;No authority", Transport: "local"}
+		default:
+			accounts = append(accounts, r.Account.ID)
+			people[r.Account.ID] = r.Account
+		}
+	}
+	skip := vfb.Text("X-CALENDARSERVER-MASK-UID")
+	periods, err := s.busyOf(ctx, accounts, people, from, to, skip)
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now()
+	for _, a := range as {
+		if _, done := out[a.Key()]; done {
+			continue
+		}
+		id := dir[directoryKey(a)].Account.ID
+		out[a.Key()] = RecipientResult{Recipient: a, Status: "2.0;Success", Transport: "local", Calendar: s.busyReply(vfb, a, periods[id], from, to, now).Bytes()}
+	}
+	return out, nil
+}
+
+// BusyPeriods are the merged busy periods of one account, as its free-busy
+// resource and the web page show them.
+func (s *Service) BusyPeriods(ctx context.Context, a storage.Account, from, to time.Time) ([]calendar.Period, error) {
+	m, err := s.busyOf(ctx, []storage.AccountID{a.ID}, map[storage.AccountID]storage.Account{a.ID: a}, from, to, "")
+	return m[a.ID], err
+}
+
+func (s *Service) busyOf(ctx context.Context, accounts []storage.AccountID, people map[storage.AccountID]storage.Account, from, to time.Time, skipUID string) (map[storage.AccountID][]calendar.Period, error) {
+	periods := map[storage.AccountID][]calendar.Period{}
+	if len(accounts) == 0 {
+		return periods, nil
+	}
+	slices.Sort(accounts)
+	budget := calendar.NewBudget()
+	zones := map[string]*time.Location{}
+	for b, err := range s.db.BusyObjects(ctx, slices.Compact(accounts), micros(from), micros(to)) {
+		if err != nil {
+			return nil, err
+		}
+		if skipUID != "" && b.UID == skipUID {
+			continue
+		}
+		ps, err := s.busyOfObject(b.Object, people[b.Account], s.location(zones, b.Timezone), from, to, budget)
+		if err != nil {
+			return nil, err
+		}
+		periods[b.Account] = append(periods[b.Account], ps...)
+	}
+	for id, ps := range periods {
+		periods[id] = calendar.MergePeriods(ps)
+	}
+	return periods, nil
+}
+
+// location reads a calendar-timezone once per answer.
+func (s *Service) location(seen map[string]*time.Location, text string) *time.Location {
+	if text == "" {
+		return time.UTC
+	}
+	loc, ok := seen[text]
+	if !ok {
+		var err error
+		if loc, err = calendar.ParseTimezone(text); err != nil {
+			loc = time.UTC
+		}
+		seen[text] = loc
+	}
+	return loc
+}
+
+func (s *Service) busyOfObject(o storage.Object, a storage.Account, floating *time.Location, from, to time.Time, budget *calendar.Budget) ([]calendar.Period, error) {
+	obj, err := calendar.Parse([]byte(o.Data), s.cfg.Limits)
+	if err != nil {
+		return nil, nil // an unreadable object makes nobody busy
+	}
+	return calendar.Busy(obj, calendar.NewZones(obj, floating), from, to, calendar.BusyOptions{Self: calendar.NewAddressSet(addressesOf(a)...), PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0, OrganizerTransp: readExtra(o.Extra).OrganizerTransp}, budget)
+}
+
+// busyReply is one person's answer (RFC 5546 §3.3.3).
+func (s *Service) busyReply(question *calendar.Component, a calendar.Address, ps []calendar.Period, from, to, now time.Time) *calendar.Object {
+	o := calendar.NewObject(s.cfg.ProdID)
+	o.Add(calendar.NewProperty("METHOD", "REPLY"))
+	c := calendar.FreeBusyComponent(ps, from, to, now)
+	if uid := question.Prop("UID"); uid != nil {
+		c.Set(uid.Clone())
+	}
+	if org := question.Prop("ORGANIZER"); org != nil {
+		c.Set(org.Clone())
+	}
+	line := calendar.NewProperty("ATTENDEE", string(a))
+	for _, p := range question.All("ATTENDEE") {
+		if calendar.Address(p.Value()).Equal(a) {
+			line = p.Clone()
+			break
+		}
+	}
+	c.Add(line)
+	o.Children = append(o.Children, c)
+	return o
+}
+
+// freeBusyRange reads the UTC range of a question (RFC 5546 §3.3.2).
+func freeBusyRange(c *calendar.Component) (from, to time.Time, err error) {
+	bad := func(msg string) (time.Time, time.Time, error) {
+		return time.Time{}, time.Time{}, &calendar.Error{Code: calendar.CodeInvalidData, Msg: msg}
+	}
+	read := func(name string) (time.Time, bool) {
+		p := c.Prop(name)
+		if p == nil || !strings.HasSuffix(strings.ToUpper(p.Value()), "Z") {
+			return time.Time{}, false
+		}
+		d, err := calendar.ParseDateTime(p)
+		return d.Wall, err == nil && d.Kind == calendar.UTC
+	}
+	var ok bool
+	if from, ok = read("DTSTART"); !ok {
+		return bad("VFREEBUSY needs DTSTART in UTC")
+	}
+	if to, ok = read("DTEND"); !ok {
+		return bad("VFREEBUSY needs DTEND in UTC")
+	}
+	if !to.After(from) {
+		return bad("VFREEBUSY ends before it starts")
+	}
+	return from, to, nil
+}
+
+// BusyOfObject are the periods in which one stored object makes its owner busy
+// (RFC 4791 §7.10); floating is the zone of floating times.
+func (s *Service) BusyOfObject(o storage.Object, owner storage.Account, floating *time.Location, from, to time.Time, budget *calendar.Budget) ([]calendar.Period, error) {
+	return s.busyOfObject(o, owner, floating, from, to, budget)
+}

@@ -1,0 +1,297 @@
+package scheduling
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling/itip"
+	"github.com/kalends/kalends/storage"
+)
+
+// Conditions of RFC 4791 §5.3.2.1 that the service itself finds.
+const (
+	CondUIDConflict Condition = "no-uid-conflict"
+	CondComponent   Condition = "supported-calendar-component"
+	CondCollection  Condition = "calendar-collection-location-ok"
+)
+
+// Put stores a calendar object. Together with it, in the same transaction,
+// local people get their copies and inbox items, and messages for everybody
+// else are queued. Errors: *Error, *calendar.Error, *itip.Error, or storage's.
+func (s *Service) Put(ctx context.Context, p Put) (Result, error) {
+	obj, err := calendar.Parse(p.Data, s.cfg.Limits)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.PutObject(ctx, p, obj)
+}
+
+// PutObject is Put for an object that is parsed already; p.Data holds its
+// octets.
+func (s *Service) PutObject(ctx context.Context, p Put, obj *calendar.Object) (Result, error) {
+	if err := calendar.Validate(obj, s.cfg.Rules); err != nil {
+		return Result{}, err
+	}
+	idx, err := obj.Index()
+	if err != nil {
+		return Result{}, err
+	}
+	if !idx.Scheduling {
+		res, err := s.putPlain(ctx, p, idx)
+		if !errors.Is(err, errScheduled) {
+			return res, err
+		}
+	}
+	var res Result
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		var err error
+		res, err = s.putScheduled(ctx, tx, p, obj, idx)
+		return err
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	s.Wake()
+	return res, nil
+}
+
+// errScheduled says that the stored object takes part in scheduling although
+// the new one does not.
+var errScheduled = errors.New("scheduling: the stored object is a scheduling object")
+
+// putPlain stores an object that nobody else is told of.
+func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Result, error) {
+	now := s.cfg.Now().UnixMicro()
+	data := string(p.Data)
+	o := fill(storage.Object{ObjectKey: p.Key, Data: data, ETag: ETag(data), Created: now, Modified: now}, idx, itip.RoleNone)
+	res := Result{ETag: o.ETag}
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		cols, err := tx.LockCollections(ctx, []storage.CollectionKey{p.Key.CollectionKey})
+		if err != nil {
+			return err
+		}
+		if err := takes(cols, p.Key.CollectionKey, idx.Component); err != nil {
+			return err
+		}
+		slot, err := tx.Slot(ctx, p.Key, idx.UID)
+		if err != nil {
+			return err
+		}
+		if slot.Existing != nil && slot.Existing.Flags&storage.FlagScheduling != 0 {
+			return errScheduled
+		}
+		if err := conditions(p, slot.Existing); err != nil {
+			return err
+		}
+		if err := uidFree(slot, p.Key, idx, false); err != nil {
+			return err
+		}
+		w := o
+		res.Created = slot.Existing == nil
+		if slot.Existing != nil {
+			w.Created = slot.Existing.Created
+		}
+		_, err = tx.Apply(ctx, []storage.Write{{Object: w}})
+		return err
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	res.Object = &o
+	return res, nil
+}
+
+// putScheduled is one attempt of a Put that concerns other people.
+func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *calendar.Object, idx calendar.Index) (Result, error) {
+	now := s.cfg.Now()
+	d := s.newDelivery(tx, p.Actor.Account, p.RequestID, now)
+	if err := d.learn(ctx, partiesOf(obj)); err != nil {
+		return Result{}, err
+	}
+	if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: idx.UID}}); err != nil {
+		return Result{}, err
+	}
+	slot, err := tx.Slot(ctx, p.Key, idx.UID)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := conditions(p, slot.Existing); err != nil {
+		return Result{}, err
+	}
+	if err := uidFree(slot, p.Key, idx, true); err != nil {
+		return Result{}, err
+	}
+	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), Now: now, Silent: p.Silent, ProdID: s.cfg.ProdID}
+	own := storage.Object{ObjectKey: p.Key, Created: now.UnixMicro(), Modified: now.UnixMicro()}
+	var ex extra
+	if slot.Existing != nil {
+		if c.Old, err = calendar.Parse([]byte(slot.Existing.Data), s.cfg.Limits); err != nil {
+			c.Old = nil // a corrupt stored copy is replaced, not kept for ever
+		} else if err := d.learn(ctx, partiesOf(c.Old)); err != nil {
+			return Result{}, err
+		}
+		own.Created, own.ScheduleTag = slot.Existing.Created, slot.Existing.ScheduleTag
+		ex = readExtra(slot.Existing.Extra)
+		c.ServerTransp, c.OrganizerTransp = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp
+	}
+	plan, err := itip.PlanChange(c)
+	if err != nil {
+		return Result{}, err
+	}
+	if p.NoScheduling {
+		plan.Messages = nil
+	}
+	if err := d.open(ctx, idx.UID); err != nil {
+		return Result{}, err
+	}
+	if err := d.send(ctx, plan.Messages, c.Old, plan.Store, false); err != nil {
+		return Result{}, err
+	}
+	cols, err := d.lock(ctx, &p.Key.CollectionKey)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := takes(cols, p.Key.CollectionKey, idx.Component); err != nil {
+		return Result{}, err
+	}
+	statused := itip.ApplyStatus(plan.Store, d.status)
+	data := string(p.Data)
+	if plan.Rewritten || statused {
+		data = string(plan.Store.Bytes())
+	}
+	if own.ScheduleTag == "" || plan.NewTag {
+		own.ScheduleTag = s.newID()
+	}
+	if idx, err = plan.Store.Index(); err != nil {
+		return Result{}, err
+	}
+	ex.OrganizerTransp = plan.OrganizerTransp
+	own.Data, own.ETag, own.Extra = data, ETag(data), ex.String()
+	own = fill(own, idx, plan.Role)
+	if plan.ServerTransp {
+		own.Flags |= storage.FlagServerTransp
+	}
+	if !idx.Scheduling {
+		own.ScheduleTag = ""
+	}
+	d.writes = append(d.writes, storage.Write{Object: own})
+	if err := d.flush(ctx); err != nil {
+		return Result{}, err
+	}
+	return Result{ETag: own.ETag, ScheduleTag: own.ScheduleTag, Created: slot.Existing == nil, Rewritten: data != string(p.Data), Object: &own}, nil
+}
+
+// fill copies index values into the columns of a stored object.
+func fill(o storage.Object, idx calendar.Index, role itip.Role) storage.Object {
+	o.UID, o.Component, o.Start, o.End = idx.UID, idx.Component, idx.Start, idx.End
+	o.Sequence, o.Size = int64(idx.Sequence), int64(len(o.Data))
+	set := func(on bool, f storage.Flags) {
+		if on {
+			o.Flags |= f
+		}
+	}
+	set(idx.Exact, storage.FlagExact)
+	set(idx.Recurring, storage.FlagRecurring)
+	set(idx.HasAlarm, storage.FlagAlarm)
+	set(idx.HasFloating, storage.FlagFloating)
+	set(idx.Scheduling, storage.FlagScheduling)
+	set(idx.Transp == "TRANSPARENT", storage.FlagTransparent)
+	set(role == itip.RoleOrganizer, storage.FlagOrganizer)
+	set(role == itip.RoleAttendee, storage.FlagAttendee)
+	return o
+}
+
+// conditions tests the If-headers of a request against the stored object
+// (RFC 9110 §13.1, RFC 6638 §8.3).
+func conditions(p Put, have *storage.Object) error {
+	fail := func(msg string) error {
+		e := &Error{Precond: true, Msg: msg}
+		if have != nil {
+			e.Href = &have.ObjectKey
+		}
+		return e
+	}
+	if p.IfNoneMatch != nil && have != nil && (slices.Contains(p.IfNoneMatch, "*") || slices.Contains(p.IfNoneMatch, have.ETag)) {
+		return fail("If-None-Match: the resource exists already")
+	}
+	if p.IfMatch != nil && (have == nil || !slices.Contains(p.IfMatch, "*") && !slices.Contains(p.IfMatch, have.ETag)) {
+		return fail("If-Match: the resource has changed since it was read; read it again")
+	}
+	if p.IfScheduleTag != "" && (have == nil || have.ScheduleTag != p.IfScheduleTag) {
+		return fail("If-Schedule-Tag-Match: the scheduling object has changed since it was read; read it again")
+	}
+	return nil
+}
+
+// uidFree tests the UID rules: unique in a calendar (RFC 4791 §5.3.2.1), and
+// for scheduling object resources unique in the home (RFC 6638 §3.2.4.1).
+func uidFree(slot storage.Slot, key storage.ObjectKey, idx calendar.Index, scheduling bool) error {
+	if slot.Existing != nil && slot.Existing.UID != idx.UID {
+		return &Error{Condition: CondUIDConflict, Href: &slot.Existing.ObjectKey, Msg: "the resource holds another UID; a UID never changes"}
+	}
+	for _, o := range slot.SameUID {
+		if o.ObjectKey == key {
+			continue
+		}
+		if o.CollectionKey == key.CollectionKey {
+			return &Error{Condition: CondUIDConflict, Href: &o.ObjectKey, Msg: "the UID exists in this calendar already"}
+		}
+		if scheduling || o.Flags&storage.FlagScheduling != 0 {
+			return &Error{Condition: Condition(itip.CondUniqueObject), Href: &o.ObjectKey, Msg: "the UID exists in another calendar of this home already"}
+		}
+	}
+	return nil
+}
+
+// componentBit is the bit of a component in supported-calendar-component-set.
+func componentBit(name string) storage.Components {
+	switch name {
+	case "VEVENT":
+		return storage.CompEvent
+	case "VTODO":
+		return storage.CompTodo
+	case "VJOURNAL":
+		return storage.CompJournal
+	case "VFREEBUSY":
+		return storage.CompFreeBusy
+	case "VAVAILABILITY":
+		return storage.CompAvailability
+	case "VPOLL":
+		return storage.CompPoll
+	}
+	return 0
+}
+
+// takes tests that the collection exists and accepts the component.
+func takes(cols []storage.Collection, key storage.CollectionKey, component string) error {
+	for _, c := range cols {
+		if c.CollectionKey != key {
+			continue
+		}
+		if c.Deleting {
+			break
+		}
+		if c.Kind != storage.CollectionCalendar {
+			return &Error{Condition: CondCollection, Msg: "calendar objects are stored in calendars only"}
+		}
+		if c.Components&componentBit(component) == 0 {
+			return &Error{Condition: CondComponent, Msg: "this calendar does not take " + component}
+		}
+		return nil
+	}
+	return &Error{Err: storage.ErrNotFound, Msg: "the calendar does not exist"}
+}
+
+// partiesOf are the organizer and the attendees of an object.
+func partiesOf(o *calendar.Object) []calendar.Address {
+	out := itip.Attendees(o)
+	if org, ok := itip.Organizer(o); ok {
+		out = append(out, org)
+	}
+	return out
+}
+
+func micros(t time.Time) int64 { return t.UnixMicro() }

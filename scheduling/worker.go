@@ -1,0 +1,284 @@
+package scheduling
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling/itip"
+	"github.com/kalends/kalends/storage"
+)
+
+// leaseFor is how long a worker may hold a delivery; a crash makes it free for
+// others after that.
+const leaseFor = 2 * time.Minute
+
+// Run works the queues until ctx ends: deliveries, refreshes of attendees, and
+// the write-back of statuses. Several processes may run it on one database.
+func (s *Service) Run(ctx context.Context) {
+	slots := make(chan struct{}, s.cfg.Workers)
+	var busy sync.WaitGroup
+	defer busy.Wait()
+	if err := s.resumeDeletions(ctx); err != nil && ctx.Err() == nil {
+		s.cfg.Log.Error("calendars that were being deleted are left for the next start", "error", err)
+	}
+	for ctx.Err() == nil {
+		did := s.Step(ctx, func(work func()) {
+			slots <- struct{}{}
+			busy.Add(1)
+			go func() {
+				defer func() { <-slots; busy.Done(); s.Wake() }()
+				work()
+			}()
+		})
+		if did {
+			continue
+		}
+		wait := time.Second
+		if due, err := s.db.NextDue(ctx); err == nil && !due.IsZero() {
+			wait = min(wait, max(due.Sub(s.cfg.Now()), 20*time.Millisecond))
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// Step does what is due now: one round of refreshes, deliveries and
+// write-backs. spawn runs one delivery (nil: at once, in order). It reports
+// whether there was anything to do.
+func (s *Service) Step(ctx context.Context, spawn func(func())) bool {
+	if spawn == nil {
+		spawn = func(f func()) { f() }
+	}
+	did := s.stepRefresh(ctx)
+	claimed, err := s.db.Claim(ctx, s.cfg.Node, s.cfg.Now(), leaseFor, 64, s.cfg.PerDomain)
+	if err != nil {
+		s.complain(ctx, "the delivery queue cannot be read", err)
+		return false
+	}
+	var order []string
+	groups := map[string][]storage.Claimed{}
+	for _, c := range claimed {
+		if _, ok := groups[c.WireID]; !ok {
+			order = append(order, c.WireID)
+		}
+		groups[c.WireID] = append(groups[c.WireID], c)
+	}
+	for _, id := range order {
+		g := groups[id]
+		spawn(func() { s.carry(ctx, g) })
+	}
+	return s.stepWriteBack(ctx) || did || len(claimed) > 0
+}
+
+func (s *Service) complain(ctx context.Context, what string, err error) {
+	if ctx.Err() == nil {
+		s.cfg.Log.Error(what, "error", err)
+		t := time.NewTimer(250 * time.Millisecond) // a database that is away is not asked in a tight loop
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+	}
+}
+
+// carry hands one message to its transport and records what came of it.
+func (s *Service) carry(ctx context.Context, g []storage.Claimed) {
+	first := g[0]
+	now := s.cfg.Now()
+	var res []RecipientResult
+	var err error
+	if first.Transport == "local" {
+		res, err = s.carryLocal(ctx, g)
+	} else if s.transport == nil {
+		for _, c := range g {
+			res = append(res, RecipientResult{Recipient: calendar.Address(c.Recipient), Status: "5.2;No way to deliver"})
+		}
+	} else {
+		p := Parcel{WireID: first.WireID, Account: first.Message.Account, Method: first.Message.Method, Component: first.Message.Component, UID: first.Message.UID,
+			Originator: calendar.Address(first.Message.Originator), Domain: first.Domain, Body: []byte(first.Message.Body), Kind: itip.Kind(first.Message.Kind),
+			Attempt: first.Attempts + 1, Queued: time.UnixMicro(first.Message.Created), Last: now.Add(s.cfg.RetryMin).UnixMicro() >= first.Expires, RequestID: first.Message.RequestID}
+		if first.Message.Changes != "" {
+			_ = json.Unmarshal([]byte(first.Message.Changes), &p.Changes)
+		}
+		for _, c := range g {
+			p.Recipients = append(p.Recipients, calendar.Address(c.Recipient))
+		}
+		if a, e := s.db.AccountByID(ctx, first.Message.Account); e == nil {
+			p.OriginatorName = a.DisplayName
+		}
+		res, err = s.transport.Send(ctx, p)
+	}
+	if ctx.Err() != nil && err != nil {
+		return // shutting down: the lease runs out and another worker takes over
+	}
+	done := make([]storage.Delivery, 0, len(g))
+	for _, c := range g {
+		d := c.Delivery
+		r := RecipientResult{Status: "5.1;No answer for this recipient", Retry: true}
+		if err != nil {
+			r.Detail = err.Error()
+		}
+		for _, x := range res {
+			if x.Recipient.Equal(calendar.Address(c.Recipient)) {
+				r = x
+				break
+			}
+		}
+		done = append(done, s.outcome(d, r, now))
+	}
+	for try := 0; ; try++ {
+		err := s.finish(ctx, g, done)
+		if err == nil {
+			break
+		}
+		if try == 5 || ctx.Err() != nil {
+			s.complain(ctx, "the outcome of a delivery could not be stored; it will be tried again", err)
+			return
+		}
+		time.Sleep(100 * time.Millisecond << try)
+	}
+	for _, d := range done {
+		s.cfg.Observe("delivery."+d.Transport+"."+stateName(d.State), 1)
+		s.cfg.Log.Info("delivery", "recipient_domain", d.Domain, "uid", d.UID, "transport", d.Transport, "state", stateName(d.State), "status", d.Status, "attempt", d.Attempts, "request", first.Message.RequestID)
+	}
+}
+
+func stateName(s storage.DeliveryState) string {
+	switch s {
+	case storage.DeliveryDone:
+		return "done"
+	case storage.DeliveryFailed:
+		return "failed"
+	}
+	return "retry"
+}
+
+// outcome turns a result into the delivery's next state.
+func (s *Service) outcome(d storage.Delivery, r RecipientResult, now time.Time) storage.Delivery {
+	d.Attempts++
+	d.LeaseOwner, d.LeaseUntil = "", 0
+	d.Updated, d.Detail = micros(now), r.Detail
+	if r.Transport != "" {
+		d.Transport = r.Transport
+	}
+	if r.Proof != "" {
+		d.Proof = r.Proof
+	}
+	d.Trace = appendTrace(d.Trace, r.Trace, now, r)
+	if r.Retry {
+		if micros(now) < d.Expires {
+			d.State, d.NotBefore, d.Status = storage.DeliveryQueued, micros(now.Add(s.backoff(d.Attempts))), "1.0"
+			if d.Transport != "local" {
+				d.Transport = "" // chosen anew next time
+			}
+			if r.NewWire {
+				d.WireID = ""
+			}
+			return d
+		}
+		if !strings.HasPrefix(r.Status, "5") {
+			r.Status = "5.1;Could not complete delivery"
+		}
+	}
+	d.Status = storedStatus(r.Status)
+	d.State = storage.DeliveryFailed
+	if strings.HasPrefix(d.Status, "1.") || strings.HasPrefix(d.Status, "2.") {
+		d.State = storage.DeliveryDone
+		if strings.HasPrefix(d.Status, "2.0") {
+			d.Status = "1.2" // RFC 6638 §3.2.9: delivered; 2.0 stands for an answer
+		}
+	}
+	return d
+}
+
+// finish stores outcomes, and for those that arrived the state of the object
+// that the recipient knows now.
+func (s *Service) finish(ctx context.Context, g []storage.Claimed, done []storage.Delivery) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		if _, err := tx.Finish(ctx, done); err != nil {
+			return err
+		}
+		var states []storage.PeerState
+		for i, d := range done {
+			if d.State == storage.DeliveryDone && d.Transport != "local" {
+				states = append(states, storage.PeerState{Account: d.Account, UID: d.UID, RecipientKey: d.RecipientKey, Digest: g[i].Message.Snapshot, Updated: d.Updated})
+			}
+		}
+		if len(states) == 0 {
+			return nil
+		}
+		return tx.SetPeerStates(ctx, states)
+	})
+}
+
+// carryLocal serves a batch of local recipients whose PUT had too many.
+func (s *Service) carryLocal(ctx context.Context, g []storage.Claimed) ([]RecipientResult, error) {
+	msg, err := calendar.Parse([]byte(g[0].Message.Body), s.cfg.Limits)
+	if err != nil {
+		return nil, err
+	}
+	in := Inbound{Via: "local", Originator: calendar.Address(g[0].Message.Originator), Message: msg, RequestID: g[0].Message.RequestID}
+	for _, c := range g {
+		in.Recipients = append(in.Recipients, calendar.Address(c.Recipient))
+	}
+	res, err := s.Receive(ctx, in)
+	var refused *calendar.Error
+	if errors.As(err, &refused) { // will never be readable
+		for _, a := range in.Recipients {
+			res = append(res, RecipientResult{Recipient: a, Status: "5.1;The message cannot be read", Transport: "local"})
+		}
+		return res, nil
+	}
+	return res, err
+}
+
+// appendTrace adds an attempt to a delivery's trace; the newest 20 are kept.
+func appendTrace(trace string, steps []Step, now time.Time, r RecipientResult) string {
+	type attempt struct {
+		At        time.Time `json:"at"`
+		Transport string    `json:"transport,omitempty"`
+		Status    string    `json:"status"`
+		Retry     bool      `json:"retry,omitempty"`
+		Detail    string    `json:"detail,omitempty"`
+		Steps     []Step    `json:"steps,omitempty"`
+	}
+	var all []attempt
+	if trace != "" {
+		_ = json.Unmarshal([]byte(trace), &all)
+	}
+	all = append(all, attempt{At: now.UTC(), Transport: r.Transport, Status: r.Status, Retry: r.Retry, Detail: r.Detail, Steps: steps})
+	if len(all) > 20 {
+		all = all[len(all)-20:]
+	}
+	b, _ := json.Marshal(all)
+	return string(b)
+}
+
+// resumeDeletions goes on with calendars whose deletion a crash interrupted.
+func (s *Service) resumeDeletions(ctx context.Context) error {
+	cols, err := s.db.DeletingCollections(ctx, 100)
+	if err != nil {
+		return err
+	}
+	for _, c := range cols {
+		a, err := s.db.AccountByID(ctx, c.Account)
+		if err != nil {
+			return err
+		}
+		if err := s.emptyCollection(ctx, Actor{Account: a, By: a}, c.CollectionKey, false, "resumed"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

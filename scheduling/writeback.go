@@ -1,0 +1,236 @@
+package scheduling
+
+import (
+	"context"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling/itip"
+	"github.com/kalends/kalends/storage"
+)
+
+// stepWriteBack writes final delivery statuses into the objects that caused
+// them, once per object and round. ETag and sync sequence change, the
+// Schedule-Tag does not.
+func (s *Service) stepWriteBack(ctx context.Context) bool {
+	list, err := s.db.PendingWriteBack(ctx, 32)
+	if err != nil {
+		s.complain(ctx, "delivery statuses cannot be read", err)
+		return false
+	}
+	for _, w := range list {
+		if err := s.writeBack(ctx, w); err != nil {
+			s.complain(ctx, "a delivery status could not be written back; it will be tried again", err)
+			return false
+		}
+	}
+	return len(list) > 0
+}
+
+func (s *Service) writeBack(ctx context.Context, w storage.WriteBack) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		return s.edit(ctx, tx, w.Account, w.UID, func(row *storage.Object, obj *calendar.Object) (bool, error) {
+			ds, err := tx.DeliveriesOf(ctx, w.Account, w.UID)
+			if err != nil {
+				return false, err
+			}
+			newest := map[string]storage.Delivery{}
+			var ids []int64
+			for _, d := range ds {
+				if d.State == storage.DeliverySuperseded || d.State == storage.DeliveryWithdrawn {
+					continue
+				}
+				if d.State.Final() && !d.Written {
+					ids = append(ids, d.ID)
+				}
+				if n, ok := newest[d.RecipientKey]; !ok || d.Created > n.Created || d.Created == n.Created && d.ID > n.ID {
+					newest[d.RecipientKey] = d
+				}
+			}
+			status := map[string]string{}
+			for k, d := range newest {
+				if d.State.Final() && !d.Written {
+					status[k] = d.Status
+				}
+			}
+			if err := tx.MarkWritten(ctx, w.Account, ids); err != nil {
+				return false, err
+			}
+			if obj == nil || len(status) == 0 {
+				return false, nil
+			}
+			return itip.ApplyStatus(obj, status), nil
+		})
+	})
+}
+
+// edit changes an account's scheduling object under its locks, in a
+// transaction of its own; change gets nil when there is none (any more).
+func (s *Service) edit(ctx context.Context, tx *storage.Tx, account storage.AccountID, uid string, change func(*storage.Object, *calendar.Object) (bool, error)) error {
+	read := func() (*storage.Object, *calendar.Object, error) {
+		rows, err := tx.ObjectsByUID(ctx, []storage.AccountID{account}, uid, storage.ColumnData|storage.ColumnExtra)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range rows {
+			if rows[i].Flags&storage.FlagScheduling == 0 {
+				continue
+			}
+			obj, err := calendar.Parse([]byte(rows[i].Data), s.cfg.Limits)
+			if err != nil {
+				return nil, nil, nil // corrupt: there is nothing to edit
+			}
+			return &rows[i], obj, nil
+		}
+		return nil, nil, nil
+	}
+	row, obj, err := read()
+	if err != nil {
+		return err
+	}
+	if obj == nil {
+		_, err := change(nil, nil)
+		return err
+	}
+	d := s.newDelivery(tx, storage.Account{ID: account}, "", s.cfg.Now())
+	if org, ok := itip.Organizer(obj); ok {
+		if err := d.learn(ctx, []calendar.Address{org}); err != nil {
+			return err
+		}
+	}
+	if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: uid}}); err != nil {
+		return err
+	}
+	if row, obj, err = read(); err != nil {
+		return err
+	}
+	changed, err := change(row, obj)
+	if err != nil || !changed || row == nil {
+		return err
+	}
+	if _, err := tx.LockCollections(ctx, []storage.CollectionKey{row.CollectionKey}); err != nil {
+		return err
+	}
+	idx, err := obj.Index()
+	if err != nil {
+		return err
+	}
+	o := *row
+	flags := o.Flags & (storage.FlagServerTransp | storage.FlagOrganizer | storage.FlagAttendee)
+	o.Data = string(obj.Bytes())
+	o.ETag, o.Modified, o.Flags = ETag(o.Data), micros(s.cfg.Now()), 0
+	o = fill(o, idx, itip.RoleNone)
+	o.Flags |= flags
+	_, err = tx.Apply(ctx, []storage.Write{{Object: o}})
+	return err
+}
+
+// stepRefresh tells attendees what others answered, and lets rooms answer.
+func (s *Service) stepRefresh(ctx context.Context) bool {
+	list, err := s.db.ClaimRefresh(ctx, s.cfg.Node, s.cfg.Now(), leaseFor, 32)
+	if err != nil {
+		s.complain(ctx, "the refresh queue cannot be read", err)
+		return false
+	}
+	for _, r := range list {
+		if err := s.refreshOne(ctx, r); err != nil {
+			s.complain(ctx, "attendees could not be refreshed; it will be tried again", err)
+			return false
+		}
+	}
+	return len(list) > 0
+}
+
+func (s *Service) refreshOne(ctx context.Context, r storage.Refresh) error {
+	a, err := s.db.AccountByID(ctx, r.Account)
+	if err != nil {
+		if !IsNotFound(err) {
+			return err
+		}
+		return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.DoneRefresh(ctx, r) })
+	}
+	if automatic(a) {
+		if err := s.autoAnswer(ctx, a, r.UID); err != nil {
+			return err
+		}
+	}
+	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		if err := s.refreshAttendees(ctx, tx, a, r.UID); err != nil {
+			return err
+		}
+		return tx.DoneRefresh(ctx, r)
+	})
+}
+
+// refreshAttendees brings the answers on the organizer's copy to every local
+// attendee in one batch. People elsewhere are not told: an answer of one is no
+// reason to mail the others (want 1).
+func (s *Service) refreshAttendees(ctx context.Context, tx *storage.Tx, a storage.Account, uid string) error {
+	if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: a.ID, UID: uid}}); err != nil {
+		return err
+	}
+	rows, err := tx.ObjectsByUID(ctx, []storage.AccountID{a.ID}, uid, storage.ColumnData)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.Flags&storage.FlagOrganizer == 0 {
+			continue
+		}
+		obj, err := calendar.Parse([]byte(row.Data), s.cfg.Limits)
+		if err != nil {
+			return nil
+		}
+		d := s.newDelivery(tx, a, "refresh", s.cfg.Now())
+		if err := d.learn(ctx, partiesOf(obj)); err != nil {
+			return err
+		}
+		var to []calendar.Address
+		for _, x := range itip.Attendees(obj) {
+			if r, ok := d.local(x); ok && r.Account.ID != a.ID && unreachable(r) == "" {
+				to = append(to, x)
+			}
+		}
+		msgs, err := itip.RefreshFor(obj, to, itip.MessageOptions{By: addressesOf(a), Now: s.cfg.Now(), ProdID: s.cfg.ProdID})
+		if err != nil {
+			return err
+		}
+		if err := d.sendLocal(ctx, msgs); err != nil {
+			return err
+		}
+		if _, err := d.lock(ctx, nil); err != nil {
+			return err
+		}
+		return d.flush(ctx)
+	}
+	return nil
+}
+
+// lockUIDOf takes the UID lock that guards a scheduling object.
+func (s *Service) lockUIDOf(ctx context.Context, tx *storage.Tx, key storage.ObjectKey) error {
+	row, err := one(ctx, tx, key, storage.ColumnData)
+	if err != nil || row == nil {
+		return err
+	}
+	obj, err := calendar.Parse([]byte(row.Data), s.cfg.Limits)
+	if err != nil {
+		return nil
+	}
+	d := s.newDelivery(tx, storage.Account{ID: key.Account}, "", s.cfg.Now())
+	if org, ok := itip.Organizer(obj); ok {
+		if err := d.learn(ctx, []calendar.Address{org}); err != nil {
+			return err
+		}
+	}
+	return tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: row.UID}})
+}
+
+// Bounced notes on the organizer's copy that a message which had left could
+// not be delivered after all: SCHEDULE-STATUS of that attendee (RFC 6638
+// §3.2.9).
+func (s *Service) Bounced(ctx context.Context, account storage.AccountID, uid string, attendee calendar.Address, status string) error {
+	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		return s.edit(ctx, tx, account, uid, func(_ *storage.Object, obj *calendar.Object) (bool, error) {
+			return obj != nil && itip.ApplyStatus(obj, map[string]string{attendee.Key(): status}), nil
+		})
+	})
+}
