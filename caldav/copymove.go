@@ -1,0 +1,159 @@
+package caldav
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+)
+
+// destination finds what the Destination header names and whether the user may
+// write there (RFC 4918 §10.3).
+func (q *request) destination() (Path, storage.Found, bool, error) {
+	raw := q.r.Header.Get("Destination")
+	if raw == "" {
+		return Path{}, storage.Found{}, false, badRequest("COPY and MOVE need a Destination header")
+	}
+	p, ok := parseHref(raw, q.sameHost)
+	if !ok {
+		return Path{}, storage.Found{}, false, &httpError{status: http.StatusBadGateway, msg: "The destination is not on this server."}
+	}
+	overwrite := true
+	switch strings.ToUpper(strings.TrimSpace(q.r.Header.Get("Overwrite"))) {
+	case "", "T":
+	case "F":
+		overwrite = false
+	default:
+		return Path{}, storage.Found{}, false, badRequest("Overwrite is T or F")
+	}
+	f, err := q.h.db.Find(q.ctx, storage.Query{Login: q.user.Handle, Home: p.Handle, Collection: p.Collection, Object: p.Object})
+	return p, f, overwrite, err
+}
+
+// target checks the destination of a COPY or MOVE of an object.
+func (q *request) target() (storage.ObjectKey, storage.Found, bool, error) {
+	p, f, overwrite, err := q.destination()
+	if err != nil {
+		return storage.ObjectKey{}, f, false, err
+	}
+	if p.Kind != KindObject || f.Home == nil {
+		return storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "the destination is not in a calendar")
+	}
+	if f.Collection == nil {
+		return storage.ObjectKey{}, f, false, &httpError{status: http.StatusConflict, msg: "The destination's calendar does not exist."}
+	}
+	need := acl.Bind
+	if f.Object != nil {
+		need |= acl.Unbind
+	}
+	if !q.privilegesOn(f.Home, f.Collection).Has(need) {
+		return storage.ObjectKey{}, f, false, q.forbidden(need)
+	}
+	if f.Collection.Kind != storage.CollectionCalendar {
+		return storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
+	}
+	key := storage.ObjectKey{CollectionKey: f.Collection.CollectionKey, Name: p.Object}
+	if key == q.objectKey() {
+		return key, f, false, &httpError{status: http.StatusForbidden, msg: "Source and destination are the same."}
+	}
+	if f.Object != nil && !overwrite {
+		return key, f, false, &httpError{status: http.StatusPreconditionFailed, msg: "The destination exists and Overwrite is F."}
+	}
+	return key, f, overwrite, nil
+}
+
+// moveObject answers MOVE: inside of a home nobody is told; into another home
+// the object is stored there and deleted here.
+func (q *request) moveObject() error {
+	key, f, overwrite, err := q.target()
+	if err != nil {
+		return err
+	}
+	tag := strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `)
+	if f.Home.ID == q.found.Home.ID {
+		res, err := q.h.sched.Move(q.ctx, scheduling.Move{Actor: q.actor(), From: q.objectKey(), To: key, Overwrite: overwrite,
+			IfMatch: etags(q.r.Header.Values("If-Match")), IfScheduleTag: tag, RequestID: q.requestID()})
+		if err != nil {
+			return err
+		}
+		return q.moved(res)
+	}
+	return q.copyTo(key, f, true)
+}
+
+func (q *request) moved(res scheduling.Result) error {
+	h := q.w.Header()
+	if !res.Rewritten {
+		h.Set("ETag", quote(res.ETag))
+	}
+	if res.ScheduleTag != "" {
+		h.Set("Schedule-Tag", quote(res.ScheduleTag))
+	}
+	status := http.StatusNoContent
+	if res.Created {
+		status = http.StatusCreated
+	}
+	q.w.WriteHeader(status)
+	return nil
+}
+
+// copyObject answers COPY.
+func (q *request) copyObject() error {
+	key, f, _, err := q.target()
+	if err != nil {
+		return err
+	}
+	return q.copyTo(key, f, false)
+}
+
+func (q *request) copyTo(key storage.ObjectKey, f storage.Found, remove bool) error {
+	var src storage.Object
+	for o, err := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData) {
+		if err != nil {
+			return err
+		}
+		src = o
+	}
+	if src.Missing() {
+		return errNotFound
+	}
+	// The copy is a change of its owner like any other (RFC 6638 §3.2.4.4).
+	res, err := q.h.sched.Put(q.ctx, scheduling.Put{Actor: scheduling.Actor{Account: *f.Home, By: *q.user}, Key: key, Data: []byte(src.Data), RequestID: q.requestID()})
+	if err != nil {
+		return err
+	}
+	if remove {
+		err := q.h.sched.Delete(q.ctx, scheduling.Delete{Actor: q.actor(), Key: q.objectKey(), RequestID: q.requestID()})
+		if err != nil {
+			return err
+		}
+	}
+	return q.moved(res)
+}
+
+// moveCollection renames a calendar inside of its home.
+func (q *request) moveCollection() error {
+	p, f, _, err := q.destination()
+	if err != nil {
+		return err
+	}
+	if p.Kind != KindCalendar || f.Home == nil || f.Home.ID != q.found.Home.ID {
+		return precondition(davxml.CCalendarCollectionLocationOK, "a calendar can be renamed inside of its own home only")
+	}
+	if f.Collection != nil {
+		return refused(http.StatusForbidden, davxml.DResourceMustBeNull, "the name is taken")
+	}
+	if err := q.keepDefaults(q.found.Collection); err != nil {
+		return err
+	}
+	c := *q.found.Collection
+	c.Name = p.Collection
+	if err := q.updateCollection(c, nil); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusCreated)
+	return nil
+}

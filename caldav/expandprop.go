@@ -1,0 +1,105 @@
+package caldav
+
+import (
+	"bytes"
+	"net/http"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/storage"
+)
+
+// expandProperty answers the report of RFC 3253 §3.8.
+func (q *request) expandProperty(rep *davxml.ExpandProperty) error {
+	list, err := q.expand(q.here(), 0)
+	if err != nil {
+		return err
+	}
+	m := q.multistatus()
+	resp := m.Response(list[0].href())
+	budget := 500
+	q.expandInto(resp, list[0], rep.Props, 0, &budget)
+	resp.End()
+	return q.end(m)
+}
+
+// expandInto writes properties of one resource; each href in a value becomes a
+// response of its own. budget bounds how many resources one request opens.
+func (q *request) expandInto(resp *davxml.Response, r *resource, props []davxml.ExpandedProp, level int, budget *int) {
+	for _, p := range props {
+		if len(p.Props) == 0 || level > 4 {
+			q.prop(resp, r, p.Name, nil)
+			continue
+		}
+		lp := properties[p.Name]
+		if lp == nil || !lp.on.has(r.path.Kind) || lp.has != nil && !lp.has(q, r) || lp.need != 0 && !r.privs.Has(lp.need) {
+			q.prop(resp, r, p.Name, nil)
+			continue
+		}
+		hrefs, err := q.hrefsIn(r, p.Name, lp)
+		if err != nil {
+			resp.Fail(p.Name, http.StatusInternalServerError, davxml.Name{}, "")
+			continue
+		}
+		b := resp.Prop(p.Name)
+		for _, h := range hrefs {
+			if *budget == 0 {
+				b.StatusResponse(h, http.StatusInsufficientStorage, davxml.DNumberOfMatchesWithinLimits, "")
+				continue
+			}
+			*budget--
+			sub, err := q.lookup(h)
+			if err != nil || sub == nil {
+				status := http.StatusNotFound
+				if err != nil {
+					status = http.StatusInternalServerError
+				}
+				b.StatusResponse(h, status, davxml.Name{}, "")
+				continue
+			}
+			if !sub.privs.Has(acl.Read) {
+				b.StatusResponse(h, http.StatusForbidden, davxml.Name{}, "")
+				continue
+			}
+			in := resp.Nested(sub.href())
+			q.expandInto(in, sub, p.Props, level+1, budget)
+			in.End()
+		}
+	}
+}
+
+// hrefsIn reads the DAV:hrefs in a property's value.
+func (q *request) hrefsIn(r *resource, n davxml.Name, p *property) ([]string, error) {
+	doc, err := davxml.Document(n, func(b *davxml.Builder) { p.write(q, r, b) })
+	if err != nil {
+		return nil, err
+	}
+	node, err := davxml.Parse(bytes.NewReader(doc), davxml.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return node.Hrefs(), nil
+}
+
+// lookup reads any resource by its href with the user's privileges on it; nil
+// when there is none.
+func (q *request) lookup(href string) (*resource, error) {
+	p, ok := parseHref(href, q.sameHost)
+	if !ok {
+		return nil, nil
+	}
+	f, err := q.h.db.Find(q.ctx, storage.Query{Login: q.user.Handle, Home: p.Handle, Collection: p.Collection, Object: p.Object})
+	if err != nil {
+		return nil, err
+	}
+	sub := *q
+	sub.path, sub.found = p, f
+	if err := sub.resolve(); err != nil || sub.missing() {
+		return nil, nil
+	}
+	list, err := sub.expand(sub.here(), 0)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}

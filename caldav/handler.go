@@ -1,0 +1,399 @@
+// Package caldav owns the HTTP side of WebDAV and CalDAV: which path names
+// what, which method needs which privilege, properties, reports, and how an
+// error of the levels below becomes a status and a precondition element
+// (RFC 4918, 3744, 4791, 6578, 6638 and their extensions).
+//
+// It reads from storage and changes calendar objects only through scheduling.
+// It never decides whom a message goes to, never opens a connection, and holds
+// no state between requests. Bad input ends in a 4xx with the precondition
+// that it broke, and changes nothing.
+package caldav
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+)
+
+// Authenticator verifies a password against the account that the request's own
+// statement found (nil when there is none). ErrDenied and ErrSlow are the
+// refusals; anything else is a fault of the server.
+type Authenticator interface {
+	Check(ctx context.Context, account *storage.Account, login, password string, remote netip.Addr) error
+}
+
+// Refusals of an Authenticator, to be matched with errors.Is.
+type Refusals struct{ Denied, Slow error }
+
+// Config is what the handler needs to know.
+type Config struct {
+	Realm        string
+	MaxBody      int64 // of a calendar object: CALDAV:max-resource-size
+	MaxXML       int64 // of other bodies
+	MaxInstances int
+	MaxAttendees int
+	Limits       calendar.Limits
+	ExternalURL  func(*http.Request) string // scheme://host without a final slash
+	RemoteAddr   func(*http.Request) netip.Addr
+	RequestID    func(context.Context) string
+	Refusals     Refusals
+	Now          func() time.Time
+	Log          *slog.Logger
+}
+
+// Handler serves /dav/ and the discovery requests that clients send to /.
+type Handler struct {
+	db    *storage.DB
+	sched *scheduling.Service
+	auth  Authenticator
+	cfg   Config
+}
+
+// New returns the handler.
+func New(db *storage.DB, sched *scheduling.Service, auth Authenticator, cfg Config) *Handler {
+	if cfg.Realm == "" {
+		cfg.Realm = "Kalends"
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 10 << 20
+	}
+	if cfg.MaxXML == 0 {
+		cfg.MaxXML = 4 << 20
+	}
+	if cfg.MaxInstances == 0 {
+		cfg.MaxInstances = 4000
+	}
+	if cfg.MaxAttendees == 0 {
+		cfg.MaxAttendees = 2000
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.RemoteAddr == nil {
+		cfg.RemoteAddr = func(r *http.Request) netip.Addr {
+			a, _ := netip.ParseAddrPort(r.RemoteAddr)
+			return a.Addr()
+		}
+	}
+	if cfg.RequestID == nil {
+		cfg.RequestID = func(context.Context) string { return "" }
+	}
+	return &Handler{db: db, sched: sched, auth: auth, cfg: cfg}
+}
+
+// request is one request on its way through the handler.
+type request struct {
+	h     *Handler
+	w     http.ResponseWriter
+	r     *http.Request
+	ctx   context.Context
+	path  Path
+	user  *storage.Account
+	found storage.Found
+	privs acl.Set
+}
+
+// ServeHTTP finds out what the path names and who asks, in one statement, and
+// hands over to the method.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := &request{h: h, w: w, r: r, ctx: r.Context()}
+	w.Header().Set("DAV", davHeader)
+	if err := q.serve(); err != nil {
+		q.fail(err)
+	}
+}
+
+// davHeader lists what is true of every DAV resource. The old calendar-schedule
+// token stands beside the new one for clients that look for it alone.
+const davHeader = "1, 3, access-control, calendar-access, calendar-schedule, calendar-auto-schedule, extended-mkcol, calendar-no-timezone, calendar-query-extended"
+
+func (q *request) serve() error {
+	login, password, ok := q.r.BasicAuth()
+	if !ok || login == "" {
+		return errUnauthorized
+	}
+	var known bool
+	q.path, known = ParsePath(q.r.URL.EscapedPath())
+	query := storage.Query{Login: login}
+	if known {
+		query.Home, query.Collection, query.Object = q.path.Handle, q.path.Collection, q.path.Object
+		if q.path.Object != "" && q.r.Method == http.MethodGet {
+			query.Columns = storage.ColumnData
+		}
+	}
+	var err error
+	if q.found, err = q.h.db.Find(q.ctx, query); err != nil {
+		return err
+	}
+	if err := q.h.auth.Check(q.ctx, q.found.Login, login, password, q.h.cfg.RemoteAddr(q.r)); err != nil {
+		switch {
+		case errors.Is(err, q.h.cfg.Refusals.Denied):
+			return errUnauthorized
+		case errors.Is(err, q.h.cfg.Refusals.Slow):
+			return &httpError{status: http.StatusTooManyRequests, msg: "Too many wrong passwords. Wait a minute.", header: map[string]string{"Retry-After": "60"}}
+		}
+		return err
+	}
+	q.user = q.found.Login
+	if !known {
+		return errNotFound
+	}
+	if err := q.resolve(); err != nil {
+		return err
+	}
+	if q.path.NoSlash && (q.r.Method == http.MethodGet || q.r.Method == http.MethodHead) && q.path.Kind != KindUnmapped {
+		http.Redirect(q.w, q.r, q.path.String(), http.StatusMovedPermanently)
+		return nil
+	}
+	if q.path.NoSlash && q.path.Kind.collection() && q.path.Kind != KindUnmapped {
+		q.w.Header().Set("Content-Location", q.path.String())
+	}
+	m, ok := methods[q.path.Kind][q.r.Method]
+	if !ok {
+		return q.notAllowed()
+	}
+	if m.need != 0 && !q.privs.Has(m.need) {
+		return q.forbidden(m.need)
+	}
+	if m.exists && q.missing() {
+		return errNotFound
+	}
+	return m.serve(q)
+}
+
+// resolve corrects the kind of path by the rows found, and computes the
+// privileges of the user. What does not exist is treated as a child of what
+// does, so that an answer never tells missing from forbidden.
+func (q *request) resolve() error {
+	f := &q.found
+	switch q.path.Kind {
+	case KindPrincipal:
+		if f.Home == nil || folderOf(f.Home.Kind) != q.path.Folder {
+			return errNotFound
+		}
+	case KindHome, KindCalendar, KindObject:
+		if f.Home == nil || f.Home.Kind == storage.KindGroup {
+			return errNotFound
+		}
+		if f.Collection != nil {
+			k, item := kindOf(f.Collection.Kind)
+			if q.path.Kind == KindObject {
+				q.path.Kind = item
+			} else if q.path.Kind == KindCalendar {
+				q.path.Kind = k
+			}
+		} else if q.path.Kind == KindCalendar {
+			q.path.Kind = KindUnmapped
+		}
+	}
+	q.privs = q.privilegesOn(f.Home, f.Collection)
+	return nil
+}
+
+func kindOf(k storage.CollectionKind) (collection, item Kind) {
+	switch k {
+	case storage.CollectionInbox:
+		return KindInbox, KindInboxItem
+	case storage.CollectionOutbox:
+		return KindOutbox, KindObject
+	case storage.CollectionNotification:
+		return KindNotification, KindObject
+	}
+	return KindCalendar, KindObject
+}
+
+// privilegesOn evaluates the access control list of a collection (nil: of the
+// home) for the user (RFC 3744 §6).
+func (q *request) privilegesOn(home *storage.Account, c *storage.Collection) acl.Set {
+	switch {
+	case home == nil:
+		return acl.Read | acl.ReadCurrentUserPrivilegeSet // principals and the folders above: the directory
+	case home.ID == q.user.ID, q.user.Rights&storage.RightReadAll != 0:
+		return acl.All
+	}
+	who := acl.Subject{Account: int64(q.user.ID), Authenticated: true}
+	for _, g := range q.found.Groups {
+		who.Groups = append(who.Groups, int64(g))
+	}
+	return acl.Evaluate(aclOf(c), who)
+}
+
+// aclOf is the list in force: what was set, before the entries that every
+// collection of its kind has.
+func aclOf(c *storage.Collection) []acl.ACE {
+	if c == nil {
+		return acl.Default(acl.CalendarHome)
+	}
+	return append(slices.Clip(c.ACL), acl.Default(aclKind(c.Kind))...)
+}
+
+func aclKind(k storage.CollectionKind) acl.Collection {
+	switch k {
+	case storage.CollectionHome:
+		return acl.CalendarHome
+	case storage.CollectionCalendar:
+		return acl.Calendar
+	case storage.CollectionInbox:
+		return acl.ScheduleInbox
+	case storage.CollectionOutbox:
+		return acl.ScheduleOutbox
+	}
+	return acl.NotificationCollection
+}
+
+// classOf is the privilege class of a kind of resource.
+func classOf(k Kind) acl.Class {
+	switch k {
+	case KindInbox, KindInboxItem:
+		return acl.Inbox
+	case KindOutbox:
+		return acl.Outbox
+	}
+	return acl.Ordinary
+}
+
+// missing reports whether the path names nothing that exists.
+func (q *request) missing() bool {
+	switch q.path.Kind {
+	case KindObject, KindInboxItem:
+		return q.found.Object == nil
+	case KindUnmapped, KindNone:
+		return true
+	}
+	return false
+}
+
+// readXML parses a request body; nil when there is none.
+func (q *request) readXML() (*davxml.Node, error) {
+	if q.r.Body == nil || q.r.ContentLength == 0 {
+		return nil, nil
+	}
+	return davxml.Parse(http.MaxBytesReader(q.w, q.r.Body, q.h.cfg.MaxXML), davxml.Limits{Bytes: q.h.cfg.MaxXML})
+}
+
+// depth reads the Depth header; missing is def (RFC 4918 §10.2).
+func (q *request) depth(def int) (int, error) {
+	switch v := strings.ToLower(strings.TrimSpace(q.r.Header.Get("Depth"))); v {
+	case "":
+		return def, nil
+	case "0":
+		return 0, nil
+	case "1", "1,noroot":
+		return 1, nil
+	case "infinity":
+		return infinite, nil
+	}
+	return 0, badRequest("Depth is 0, 1 or infinity")
+}
+
+const infinite = 1 << 20
+
+// prefers reports what the Prefer and Brief headers ask for (RFC 7240, 8144).
+func (q *request) prefers(what string) bool {
+	if what == "return=minimal" && strings.EqualFold(strings.TrimSpace(q.r.Header.Get("Brief")), "t") {
+		return true
+	}
+	for _, line := range q.r.Header.Values("Prefer") {
+		for p := range strings.SplitSeq(line, ",") {
+			p = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(p)), " ", "")
+			p, _, _ = strings.Cut(p, ";")
+			if p == what || what == "return=minimal" && p == "return-minimal" || what == "return=representation" && p == "return-representation" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// multistatus starts a streamed 207.
+func (q *request) multistatus() *davxml.Multistatus {
+	h := q.w.Header()
+	h.Set("Content-Type", "application/xml; charset=utf-8")
+	minimal := q.prefers("return=minimal")
+	if minimal {
+		h.Set("Preference-Applied", "return=minimal")
+		h.Add("Vary", "Prefer, Brief")
+	}
+	return davxml.NewMultistatus(&statusWriter{w: q.w, status: http.StatusMultiStatus}, davxml.Options{Minimal: minimal})
+}
+
+// statusWriter sends the status line with the first octets, so that an error
+// before them can still become another answer.
+type statusWriter struct {
+	w      http.ResponseWriter
+	status int
+	sent   bool
+}
+
+func (s *statusWriter) Write(b []byte) (int, error) {
+	if !s.sent {
+		s.sent = true
+		s.w.WriteHeader(s.status)
+	}
+	return s.w.Write(b)
+}
+
+// sameHost accepts absolute URIs that name this server.
+func (q *request) sameHost(u *url.URL) bool {
+	if strings.EqualFold(u.Host, q.r.Host) {
+		return true
+	}
+	if q.h.cfg.ExternalURL == nil {
+		return false
+	}
+	e, err := url.Parse(q.h.cfg.ExternalURL(q.r))
+	return err == nil && strings.EqualFold(e.Host, u.Host)
+}
+
+func (q *request) actor() scheduling.Actor {
+	return scheduling.Actor{Account: *q.found.Home, By: *q.user}
+}
+
+func (q *request) requestID() string { return q.h.cfg.RequestID(q.ctx) }
+
+func (q *request) objectKey() storage.ObjectKey {
+	return storage.ObjectKey{CollectionKey: q.found.Collection.CollectionKey, Name: q.path.Object}
+}
+
+func quote(tag string) string { return `"` + tag + `"` }
+
+// etags reads an If-Match or If-None-Match list; nil when the header is
+// absent. Weak tags never match (RFC 9110 §13.1.1), so they are kept apart by
+// their prefix.
+func etags(values []string) []string {
+	if len(values) == 0 {
+		return nil
+	}
+	out := []string{}
+	for _, line := range values {
+		for t := range strings.SplitSeq(line, ",") {
+			t = strings.TrimSpace(t)
+			if t == "*" {
+				out = append(out, t)
+			} else if len(t) >= 2 && t[0] == '"' && t[len(t)-1] == '"' {
+				out = append(out, t[1:len(t)-1])
+			} else if t != "" {
+				out = append(out, "\x00"+t)
+			}
+		}
+	}
+	return out
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

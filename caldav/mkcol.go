@@ -1,0 +1,112 @@
+package caldav
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/storage"
+)
+
+const needWrite = acl.WriteProperties
+
+// mkcalendar answers MKCALENDAR (RFC 4791 §5.3.1).
+func (q *request) mkcalendar() error {
+	root, err := q.readXML()
+	if err != nil {
+		return err
+	}
+	body, err := davxml.ParseMkcalendar(root)
+	if err != nil {
+		return err
+	}
+	return q.create(body, davxml.CMkCalendarResponse)
+}
+
+// mkcol answers MKCOL with the resource type calendar (RFC 5689). Plain
+// collections do not exist here.
+func (q *request) mkcol() error {
+	root, err := q.readXML()
+	if err != nil {
+		return err
+	}
+	body, err := davxml.ParseMkcol(root)
+	if err != nil {
+		return err
+	}
+	if q.path.Kind == KindUnmapped && !body.Is(davxml.CCalendar) {
+		return precondition(davxml.DValidResourceType, "a calendar home holds calendars: send the resource types collection and calendar")
+	}
+	return q.create(body, davxml.DMkColResponse)
+}
+
+func (q *request) create(body *davxml.MakeCollection, answer davxml.Name) error {
+	if q.path.Kind != KindUnmapped {
+		return refused(http.StatusForbidden, davxml.DResourceMustBeNull, "there is something at this address already")
+	}
+	c := storage.Collection{CollectionKey: storage.CollectionKey{Account: q.found.Home.ID}, Name: q.path.Collection, Kind: storage.CollectionCalendar,
+		Components: storage.CompEvent | storage.CompTodo | storage.CompJournal}
+	ch := q.plan(c, KindCalendar, body.Props, true)
+	if len(ch.failed) > 0 {
+		doc, err := davxml.PropstatDocument(answer, davxml.Options{}, func(r *davxml.Response) {
+			for _, n := range ch.names {
+				if f, bad := ch.failed[n]; bad {
+					r.Fail(n, f.status, f.cond, f.msg)
+				} else {
+					r.Fail(n, http.StatusFailedDependency, davxml.Name{}, "")
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+		status := http.StatusForbidden
+		if answer == davxml.DMkColResponse {
+			status = http.StatusFailedDependency // RFC 5689 §3
+		}
+		return &httpError{status: status, body: doc, msg: "a property was refused"}
+	}
+	_, err := q.h.db.CreateCollection(q.ctx, ch.col, ch.dead)
+	if errors.Is(err, storage.ErrExists) {
+		return refused(http.StatusForbidden, davxml.DResourceMustBeNull, "there is something at this address already")
+	}
+	if err != nil {
+		return err
+	}
+	h := q.w.Header()
+	h.Set("Cache-Control", "no-cache") // RFC 4791 §5.3.1
+	if q.prefers("return=minimal") {
+		h.Set("Preference-Applied", "return=minimal")
+	}
+	q.w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// deleteCollection answers DELETE of a calendar; name and UIDs are free at
+// once. The default calendar stays (RFC 6638 §4.3).
+func (q *request) deleteCollection() error {
+	c := q.found.Collection
+	if err := q.keepDefaults(c); err != nil {
+		return err
+	}
+	if err := q.h.sched.DeleteCollection(q.ctx, q.actor(), c.CollectionKey, equalF(q.r.Header.Get("Schedule-Reply")), q.requestID()); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func equalF(s string) bool { return s == "F" || s == "f" }
+
+// keepDefaults refuses to take away the calendar that invitations go to.
+func (q *request) keepDefaults(c *storage.Collection) error {
+	def := q.found.Home.Settings.DefaultCalendar
+	if def == "" {
+		def = "calendar"
+	}
+	if c.Name == def {
+		return precondition(davxml.CDefaultCalendarNeeded, "invitations arrive in this calendar; choose another default calendar first")
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package caldav
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+)
+
+const calendarType = "text/calendar; charset=utf-8"
+
+// contentType names the component, as clients like it (clients.md 0).
+func contentType(component string) string {
+	switch component {
+	case "VEVENT":
+		return calendarType + "; component=VEVENT"
+	case "VTODO":
+		return calendarType + "; component=VTODO"
+	case "":
+		return calendarType
+	}
+	return calendarType + "; component=" + component
+}
+
+// getObject answers GET and HEAD of a calendar object or inbox item.
+func (q *request) getObject() error {
+	o := q.found.Object
+	h := q.w.Header()
+	h["Etag"] = []string{quote(o.ETag)}
+	h["Content-Type"] = []string{contentType(o.Component)}
+	if o.ScheduleTag != "" {
+		h["Schedule-Tag"] = []string{quote(o.ScheduleTag)}
+	}
+	if q.r.Method == http.MethodHead {
+		h.Set("Last-Modified", time.UnixMicro(o.Modified).UTC().Format(http.TimeFormat))
+		h.Set("Content-Length", fmt.Sprint(o.Size))
+		return nil
+	}
+	http.ServeContent(q.w, q.r, "", time.UnixMicro(o.Modified), strings.NewReader(o.Data))
+	return nil
+}
+
+// readObject reads the body of a PUT or POST: text/calendar in UTF-8.
+func (q *request) readObject() ([]byte, error) {
+	if ct := q.r.Header.Get("Content-Type"); ct != "" {
+		mt, params, err := mime.ParseMediaType(ct)
+		if err != nil || mt != "text/calendar" {
+			return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are text/calendar")
+		}
+		if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "us-ascii") {
+			return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are in UTF-8")
+		}
+	}
+	limit := q.h.cfg.MaxBody
+	if q.r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	var buf bytes.Buffer
+	if n := q.r.ContentLength; n > 0 {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := buf.ReadFrom(io.LimitReader(q.r.Body, limit+1)); err != nil {
+		return nil, badRequest("the body could not be read: " + err.Error())
+	}
+	if int64(buf.Len()) > limit {
+		return nil, tooLarge(limit)
+	}
+	return buf.Bytes(), nil
+}
+
+func tooLarge(limit int64) error {
+	return precondition(davxml.CMaxResourceSize, fmt.Sprintf("a calendar object has at most %d octets", limit))
+}
+
+// put answers PUT (RFC 4791 §5.3.2, RFC 6638 §3.2).
+func (q *request) put() error {
+	col := q.found.Collection
+	if col == nil {
+		return &httpError{status: http.StatusConflict, msg: "The calendar does not exist; create it first."}
+	}
+	need := acl.Bind
+	if q.found.Object != nil {
+		need = acl.WriteContent
+	}
+	if !q.privs.Has(need) {
+		return q.forbidden(need)
+	}
+	if col.Kind != storage.CollectionCalendar {
+		return precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
+	}
+	if q.r.Header.Get("Content-Range") != "" {
+		return badRequest("a PUT replaces the whole resource; Content-Range is not supported (RFC 9110 section 14.5)")
+	}
+	data, err := q.readObject()
+	if err != nil {
+		return err
+	}
+	return q.store(data, q.objectKey(), false)
+}
+
+// store puts an object and writes the answer.
+func (q *request) store(data []byte, key storage.ObjectKey, location bool) error {
+	res, err := q.h.sched.Put(q.ctx, scheduling.Put{
+		Actor: q.actor(), Key: key, Data: data,
+		IfMatch: etags(q.r.Header.Values("If-Match")), IfNoneMatch: etags(q.r.Header.Values("If-None-Match")),
+		IfScheduleTag: strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `),
+		Silent:        strings.EqualFold(q.r.Header.Get("Schedule-Reply"), "F"),
+		RequestID:     q.requestID(),
+	})
+	if err != nil {
+		return q.preferOnFailure(err)
+	}
+	h := q.w.Header()
+	if res.ScheduleTag != "" {
+		h.Set("Schedule-Tag", quote(res.ScheduleTag))
+	}
+	path := q.path
+	path.Kind, path.Object = KindObject, key.Name
+	if location {
+		h.Set("Location", path.String())
+	}
+	status := http.StatusNoContent
+	if res.Created {
+		status = http.StatusCreated
+	}
+	if q.prefers("return=representation") { // RFC 8144 §2.3
+		if status == http.StatusNoContent {
+			status = http.StatusOK
+		}
+		h.Set("ETag", quote(res.ETag))
+		h.Set("Preference-Applied", "return=representation")
+		h.Set("Content-Location", path.String())
+		h.Set("Content-Type", contentType(res.Object.Component))
+		h.Set("Content-Length", itoa(len(res.Object.Data)))
+		q.w.WriteHeader(status)
+		_, err = io.WriteString(q.w, res.Object.Data)
+		return ignoreWrite(err)
+	}
+	if !res.Rewritten { // RFC 4791 §5.3.4: else the client must read what was stored
+		h.Set("ETag", quote(res.ETag))
+	}
+	q.w.WriteHeader(status)
+	return nil
+}
+
+// preferOnFailure gives the present representation with a 412 when the client
+// asked for one (RFC 8144 §3.2).
+func (q *request) preferOnFailure(err error) error {
+	he := q.translate(err)
+	if he.status != http.StatusPreconditionFailed || !q.prefers("return=representation") || q.found.Collection == nil {
+		return err
+	}
+	for o, e := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData) {
+		if e != nil || o.Missing() {
+			return err
+		}
+		h := q.w.Header()
+		h.Set("ETag", quote(o.ETag))
+		if o.ScheduleTag != "" {
+			h.Set("Schedule-Tag", quote(o.ScheduleTag))
+		}
+		h.Set("Preference-Applied", "return=representation")
+		h.Set("Content-Location", q.path.String())
+		h.Set("Content-Type", contentType(o.Component))
+		h.Set("Content-Length", itoa(len(o.Data)))
+		q.w.WriteHeader(http.StatusPreconditionFailed)
+		_, werr := io.WriteString(q.w, o.Data)
+		return ignoreWrite(werr)
+	}
+	return err
+}
+
+// ignoreWrite drops the error of writing to a client that went away: there is
+// nobody left to tell.
+func ignoreWrite(error) error { return nil }
+
+// deleteObject answers DELETE of an object.
+func (q *request) deleteObject() error {
+	err := q.h.sched.Delete(q.ctx, scheduling.Delete{
+		Actor: q.actor(), Key: q.objectKey(), IfMatch: etags(q.r.Header.Values("If-Match")),
+		IfScheduleTag: strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `),
+		Silent:        strings.EqualFold(q.r.Header.Get("Schedule-Reply"), "F"), RequestID: q.requestID(),
+	})
+	if err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// postCalendar is RFC 5995: POST to the add-member URI makes a new member.
+func (q *request) postCalendar() error {
+	if q.r.URL.Query().Get("action") != "add-member" {
+		return badRequest("a POST to a calendar is for ?action=add-member (RFC 5995)")
+	}
+	data, err := q.readObject()
+	if err != nil {
+		return err
+	}
+	return q.store(data, storage.ObjectKey{CollectionKey: q.found.Collection.CollectionKey, Name: q.h.sched.NewName()}, true)
+}
+
+// getCalendar gives the whole calendar as one iCalendar object, for programs
+// that subscribe to a URL.
+func (q *request) getCalendar() error {
+	c := q.found.Collection
+	h := q.w.Header()
+	tag := quote(c.Tag + "-" + fmt.Sprint(c.Seq))
+	h.Set("ETag", tag)
+	h.Set("Content-Type", calendarType)
+	h.Set("Last-Modified", time.UnixMicro(c.Modified).UTC().Format(http.TimeFormat))
+	for _, t := range etags(q.r.Header.Values("If-None-Match")) {
+		if t == "*" || quote(t) == tag {
+			q.w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	if q.r.Method == http.MethodHead {
+		return nil
+	}
+	whole := calendar.NewObject("-//Kalends//Kalends//EN")
+	if c.DisplayName != "" {
+		whole.Add(calendar.NewProperty("X-WR-CALNAME", calendar.EscapeText(c.DisplayName)))
+	}
+	sw := &statusWriter{w: q.w, status: http.StatusOK}
+	head := whole.Bytes()
+	end := []byte("END:VCALENDAR\r\n")
+	head = bytes.TrimSuffix(head, end)
+	zones := map[string]bool{}
+	wrote := false
+	for o, err := range q.h.db.List(q.ctx, c.CollectionKey, storage.ColumnData) {
+		if err != nil {
+			if !wrote {
+				return err
+			}
+			panic(http.ErrAbortHandler) // the status has gone out: cut the connection, so that nobody takes half for the whole
+		}
+		obj, err := calendar.Parse([]byte(o.Data), q.h.cfg.Limits)
+		if err != nil {
+			continue // stored long ago and unreadable: the others are still served
+		}
+		if !wrote {
+			wrote = true
+			if _, err := sw.Write(head); err != nil {
+				return nil
+			}
+		}
+		var b []byte
+		for _, k := range obj.Children {
+			if k.Name == "VTIMEZONE" {
+				id := k.Text("TZID")
+				if zones[id] {
+					continue
+				}
+				zones[id] = true
+			}
+			b = k.Append(b)
+		}
+		if _, err := sw.Write(b); err != nil {
+			return nil
+		}
+	}
+	if !wrote {
+		if _, err := sw.Write(head); err != nil {
+			return nil
+		}
+	}
+	_, err := sw.Write(end)
+	return ignoreWrite(err)
+}

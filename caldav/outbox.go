@@ -1,0 +1,93 @@
+package caldav
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/scheduling"
+)
+
+// postOutbox answers a free/busy question for local and remote attendees
+// together (RFC 6638 §5).
+func (q *request) postOutbox() error {
+	if !q.privs.Has(acl.ScheduleSendFreeBusy) {
+		return q.forbidden(acl.ScheduleSendFreeBusy)
+	}
+	data, err := q.readObject()
+	if err != nil {
+		return err
+	}
+	o, err := calendar.Parse(data, q.h.cfg.Limits)
+	if err != nil {
+		return err
+	}
+	bad := func(msg string) error { return precondition(davxml.CValidSchedulingMessage, msg) }
+	if o.Method() != "REQUEST" || o.Kind() != "VFREEBUSY" || len(o.Components()) != 1 {
+		return bad("an outbox takes free/busy questions: METHOD:REQUEST with one VFREEBUSY; invitations are sent by storing the event")
+	}
+	c := o.Master()
+	if c == nil || c.Prop("UID") == nil || c.Prop("DTSTAMP") == nil {
+		return bad("VFREEBUSY needs UID and DTSTAMP")
+	}
+	org := c.Prop("ORGANIZER")
+	if org == nil {
+		return precondition(davxml.CValidOrganizer, "VFREEBUSY needs an ORGANIZER")
+	}
+	// RFC 6638 §5.1: the organizer is the owner of the outbox.
+	if !calendar.NewAddressSet(scheduling.AddressesOf(*q.found.Home)...).Has(calendar.Address(org.Value())) {
+		return precondition(davxml.CValidOrganizer, "the ORGANIZER is not the owner of this outbox")
+	}
+	var to []calendar.Address
+	for _, p := range c.All("ATTENDEE") {
+		if a := calendar.Address(p.Value()); !slices.ContainsFunc(to, a.Equal) {
+			to = append(to, a)
+		}
+	}
+	if len(to) == 0 {
+		return bad("VFREEBUSY names no ATTENDEE")
+	}
+	if len(to) > q.h.cfg.MaxAttendees {
+		return precondition(davxml.CMaxAttendeesPerInstance, "too many attendees in one question")
+	}
+	if err := questionRange(c); err != nil {
+		return err
+	}
+	res, err := q.h.sched.FreeBusy(q.ctx, scheduling.FreeBusy{Asker: *q.found.Home, Originator: calendar.Address(org.Value()), Recipients: to, Request: o, RequestID: q.requestID()})
+	if err != nil {
+		return err
+	}
+	out := make([]davxml.ScheduleRecipient, len(res))
+	for i, r := range res {
+		out[i] = davxml.ScheduleRecipient{Recipient: string(r.Recipient), RequestStatus: r.Status, CalendarData: r.Calendar}
+	}
+	body := davxml.ScheduleResponse(out)
+	h := q.w.Header()
+	h.Set("Content-Type", "application/xml; charset=utf-8")
+	h.Set("Content-Length", itoa(len(body)))
+	q.w.WriteHeader(http.StatusOK)
+	_, err = q.w.Write(body)
+	return ignoreWrite(err)
+}
+
+// questionRange checks that a question has a range in UTC.
+func questionRange(c *calendar.Component) error {
+	var at [2]calendar.DateTime
+	for i, name := range []string{"DTSTART", "DTEND"} {
+		p := c.Prop(name)
+		if p == nil {
+			return precondition(davxml.CValidCalendarData, "VFREEBUSY needs "+name)
+		}
+		d, err := calendar.ParseDateTime(p)
+		if err != nil || d.Kind != calendar.UTC {
+			return precondition(davxml.CValidCalendarData, name+" of a question is in UTC")
+		}
+		at[i] = d
+	}
+	if !at[1].Wall.After(at[0].Wall) {
+		return precondition(davxml.CValidCalendarData, "VFREEBUSY ends before it starts")
+	}
+	return nil
+}

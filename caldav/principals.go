@@ -1,0 +1,272 @@
+package caldav
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+)
+
+const mostPrincipals = 500 // answers of one search
+
+// searchable are the properties that a principal search looks into
+// (RFC 3744 §9.5).
+var searchable = []struct {
+	name davxml.Name
+	text string
+}{
+	{davxml.DDisplayName, "Display name"},
+	{davxml.CCalendarUserAddressSet, "Calendar address"},
+	{davxml.CSEmailAddressSet, "E-mail address"},
+	{davxml.CCalendarUserType, "Kind of calendar user"},
+	{davxml.CSFirstName, "First name"},
+	{davxml.CSLastName, "Last name"},
+	{davxml.CCalendarHomeSet, "Calendar home"},
+}
+
+// valuesOf are an account's values of a searchable property.
+func valuesOf(a *storage.Account, n davxml.Name) []string {
+	switch n {
+	case davxml.DDisplayName:
+		return []string{a.DisplayName, a.Handle}
+	case davxml.CSFirstName, davxml.CSLastName:
+		return strings.Fields(a.DisplayName)
+	case davxml.CCalendarUserAddressSet:
+		var out []string
+		for _, x := range scheduling.AddressesOf(*a) {
+			out = append(out, string(x))
+		}
+		return out
+	case davxml.CSEmailAddressSet:
+		return a.Emails
+	case davxml.CCalendarUserType:
+		return []string{userType(a.Kind)}
+	case davxml.CCalendarHomeSet:
+		return []string{homePath(a)}
+	}
+	return nil
+}
+
+func matches(value, want, how string, exact bool) bool {
+	if !exact {
+		value, want = strings.ToLower(value), strings.ToLower(want)
+	}
+	switch how {
+	case davxml.MatchEquals:
+		return value == want
+	case davxml.MatchStartsWith:
+		return strings.HasPrefix(value, want)
+	case davxml.MatchEndsWith:
+		return strings.HasSuffix(value, want)
+	}
+	return strings.Contains(value, want)
+}
+
+// principalPropertySearch answers the report of RFC 3744 §9.4.
+func (q *request) principalPropertySearch(rep *davxml.PrincipalPropertySearch) error {
+	accept := func(a *storage.Account) bool {
+		if rep.Type != "" && !strings.EqualFold(rep.Type, userType(a.Kind)) {
+			return false
+		}
+		for _, s := range rep.Searches {
+			hit := len(s.Props) > 0
+			for _, n := range s.Props {
+				if !slices.ContainsFunc(valuesOf(a, n), func(v string) bool { return matches(v, s.Match, s.MatchType, s.CaseSensitive) }) {
+					hit = false
+				}
+			}
+			if hit && rep.AnyOf {
+				return true
+			}
+			if !hit && !rep.AnyOf {
+				return false
+			}
+		}
+		return !rep.AnyOf
+	}
+	if len(rep.Searches) == 0 {
+		return badRequest("a principal search without a property-search")
+	}
+	folder := ""
+	if !rep.Everywhere {
+		switch q.path.Kind {
+		case KindPrincipalFolder:
+			folder = q.path.Folder
+		case KindPrincipals, KindRoot, KindSite:
+		default: // RFC 3744 §9.4: only below the request's resource, where no principals are
+			return q.end(q.multistatus())
+		}
+	}
+	return q.searchPrincipals(accept, folder, rep.Limit, &rep.PropSpec)
+}
+
+// principalSearch answers calendarserver-principal-search: every token begins a
+// word of the name or address.
+func (q *request) principalSearch(rep *davxml.CalendarServerPrincipalSearch) error {
+	accept := func(a *storage.Account) bool {
+		switch rep.Context {
+		case "location":
+			if a.Kind != storage.KindRoom {
+				return false
+			}
+		case "resource":
+			if a.Kind != storage.KindResource {
+				return false
+			}
+		case "user", "attendee":
+			if rep.Context == "user" && a.Kind != storage.KindUser {
+				return false
+			}
+		case "group":
+			if a.Kind != storage.KindGroup {
+				return false
+			}
+		}
+		words := append(strings.Fields(strings.ToLower(a.DisplayName)), a.Handle)
+		for _, e := range a.Emails {
+			words = append(words, strings.ToLower(e))
+		}
+		for _, t := range rep.Tokens {
+			t = strings.ToLower(t)
+			if !slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, t) }) {
+				return false
+			}
+		}
+		return len(rep.Tokens) > 0
+	}
+	return q.searchPrincipals(accept, "", rep.Limit, &rep.PropSpec)
+}
+
+func (q *request) searchPrincipals(accept func(*storage.Account) bool, folder string, limit int, spec *davxml.PropSpec) error {
+	if limit <= 0 || limit > mostPrincipals {
+		limit = mostPrincipals
+	}
+	m := q.multistatus()
+	page := storage.Page{Limit: 500}
+	n := 0
+	for {
+		list, err := q.h.db.ListAccounts(q.ctx, page)
+		if err != nil {
+			return q.abort(m, err)
+		}
+		for i := range list {
+			a := &list[i]
+			if a.Disabled || folder != "" && folderOf(a.Kind) != folder || !accept(a) {
+				continue
+			}
+			if n == limit {
+				m.Status(q.path.String(), http.StatusInsufficientStorage, davxml.DNumberOfMatchesWithinLimits, "")
+				return q.end(m)
+			}
+			n++
+			q.respond(m, q.principal(a), spec)
+		}
+		if len(list) < page.Limit {
+			return q.end(m)
+		}
+		page.After = list[len(list)-1].Handle
+	}
+}
+
+func (q *request) principal(a *storage.Account) *resource {
+	return &resource{path: Path{Kind: KindPrincipal, Folder: folderOf(a.Kind), Handle: a.Handle}, home: a, privs: q.privilegesOn(nil, nil)}
+}
+
+// principalSearchPropertySet answers the report of RFC 3744 §9.5.
+func (q *request) principalSearchPropertySet() error {
+	doc, err := davxml.Document(davxml.DPrincipalSearchPropertySet, func(b *davxml.Builder) {
+		for _, s := range searchable {
+			b.Start(davxml.DPrincipalSearchProperty)
+			b.Start(davxml.DProp)
+			b.Empty(s.name)
+			b.End()
+			b.Start(davxml.DDescription)
+			b.Text(s.text)
+			b.End()
+			b.End()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	q.w.Header().Set("Content-Type", "application/xml; charset=utf-8")
+	q.w.WriteHeader(http.StatusOK)
+	_, err = q.w.Write(doc)
+	return ignoreWrite(err)
+}
+
+// principalMatch answers the report of RFC 3744 §9.3.
+func (q *request) principalMatch(rep *davxml.PrincipalMatch) error {
+	m := q.multistatus()
+	switch {
+	case rep.Self:
+		// The principals that are the user: he himself and his groups.
+		own := []*storage.Account{q.user}
+		groups, err := q.h.db.MemberOf(q.ctx, q.user.ID)
+		if err != nil {
+			return q.abort(m, err)
+		}
+		for i := range groups {
+			own = append(own, &groups[i])
+		}
+		for _, a := range own {
+			r := q.principal(a)
+			if strings.HasPrefix(r.href(), q.path.String()) || q.path.Kind == KindSite {
+				q.respond(m, r, &rep.PropSpec)
+			}
+		}
+	case rep.Property == davxml.DOwner && q.found.Home != nil && q.found.Home.ID == q.user.ID:
+		list, err := q.expand(q.here(), 1)
+		if err != nil {
+			return q.abort(m, err)
+		}
+		for _, r := range list[1:] {
+			q.respond(m, r, &rep.PropSpec)
+		}
+		if collections.has(q.path.Kind) {
+			for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, q.columns(&rep.PropSpec)) {
+				if err != nil {
+					return q.abort(m, err)
+				}
+				q.respond(m, q.member(&o), &rep.PropSpec)
+			}
+		}
+	case rep.Property == davxml.DOwner && q.path.Kind == KindCalendars:
+		q.respond(m, &resource{path: Path{Kind: KindHome, Handle: q.user.Handle}, home: q.user, privs: acl.All}, &rep.PropSpec)
+	case rep.Property == davxml.DPrincipalURL:
+		r := q.principal(q.user)
+		if strings.HasPrefix(r.href(), q.path.String()) {
+			q.respond(m, r, &rep.PropSpec)
+		}
+	}
+	return q.end(m)
+}
+
+// aclPrincipalPropSet answers the report of RFC 3744 §9.2: the principals that
+// the access control list names.
+func (q *request) aclPrincipalPropSet(rep *davxml.ACLPrincipalPropSet) error {
+	if !q.privs.Has(acl.ReadACL) {
+		return q.forbidden(acl.ReadACL)
+	}
+	ids := []storage.AccountID{q.found.Home.ID}
+	for _, e := range aclOf(q.found.Collection) {
+		if (e.Principal.Kind == acl.Account || e.Principal.Kind == acl.Group) && !slices.Contains(ids, storage.AccountID(e.Principal.ID)) {
+			ids = append(ids, storage.AccountID(e.Principal.ID))
+		}
+	}
+	accounts, err := q.h.db.AccountsByID(q.ctx, ids)
+	if err != nil {
+		return err
+	}
+	m := q.multistatus()
+	for _, id := range ids {
+		if a, ok := accounts[id]; ok {
+			q.respond(m, q.principal(&a), &rep.PropSpec)
+		}
+	}
+	return q.end(m)
+}

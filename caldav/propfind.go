@@ -1,0 +1,221 @@
+package caldav
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/storage"
+)
+
+// propfind answers PROPFIND (RFC 4918 §9.1).
+func (q *request) propfind() error {
+	root, err := q.readXML()
+	if err != nil {
+		return err
+	}
+	spec, err := davxml.ParsePropfind(root)
+	if err != nil {
+		return err
+	}
+	depth, err := q.depth(0)
+	if err != nil {
+		return err
+	}
+	if depth == infinite {
+		return precondition(davxml.DPropFindFiniteDepth, "Depth: infinity is not served; ask level by level")
+	}
+	if !q.privs.Has(acl.Read) && !(q.path.Kind == KindHome && q.privs.Has(acl.ReadFreeBusy)) {
+		return q.forbidden(acl.Read)
+	}
+	list, err := q.expand(q.here(), depth)
+	if err != nil {
+		return err
+	}
+	noroot := depth == 1 && (q.prefers("depth-noroot") || strings.Contains(strings.ToLower(q.r.Header.Get("Depth")), "noroot"))
+	m := q.multistatus()
+	for i, r := range list {
+		if i == 0 && noroot {
+			continue
+		}
+		if i > 0 && !r.privs.Has(acl.Read) {
+			continue // what the user may not read is not listed
+		}
+		q.respond(m, r, spec)
+	}
+	if depth == 1 && (collections.has(q.path.Kind)) {
+		cols := q.columns(spec)
+		for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, cols) {
+			if err != nil {
+				return q.abort(m, err)
+			}
+			q.respond(m, q.member(&o), spec)
+			if m.Err() != nil {
+				break
+			}
+		}
+	}
+	return q.end(m)
+}
+
+// member is an object of the request's collection as a resource.
+func (q *request) member(o *storage.Object) *resource {
+	k := KindObject
+	if q.found.Collection.Kind == storage.CollectionInbox {
+		k = KindInboxItem
+	}
+	return &resource{path: Path{Kind: k, Handle: q.found.Home.Handle, Collection: q.found.Collection.Name, Object: o.Name}, home: q.found.Home, col: q.found.Collection, obj: o, privs: q.privs}
+}
+
+// columns is what a listing must load for the properties asked for: an ETag
+// listing never loads calendar data.
+func (q *request) columns(spec *davxml.PropSpec) storage.Columns {
+	if slices.Contains(spec.Props, davxml.CCalendarData) {
+		return storage.ColumnData
+	}
+	return storage.ColumnsMeta
+}
+
+// end closes a multistatus; a client that went away is nobody's error.
+func (q *request) end(m *davxml.Multistatus) error {
+	sent := m.Sent() > 0
+	if err := m.Close(); err != nil && !sent && q.ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// abort ends a multistatus that cannot be finished: as an error answer while
+// nothing was sent, else by cutting the connection, so that nobody takes a
+// part for the whole.
+func (q *request) abort(m *davxml.Multistatus, err error) error {
+	if m.Sent() == 0 {
+		return err
+	}
+	q.h.cfg.Log.Error("a listing broke off", "path", q.r.URL.Path, "error", err, "request", q.requestID())
+	panic(abortHandler)
+}
+
+// respond writes one resource's properties.
+func (q *request) respond(m *davxml.Multistatus, r *resource, spec *davxml.PropSpec) {
+	resp := m.Response(r.href())
+	switch {
+	case spec.PropName:
+		for _, n := range q.names(r, true) {
+			resp.Prop(n)
+		}
+	case spec.AllProp || len(spec.Props) == 0:
+		for _, n := range q.names(r, false) {
+			q.prop(resp, r, n, nil)
+		}
+		for _, n := range spec.Include {
+			if p := properties[n]; p != nil && p.allprop {
+				continue
+			}
+			q.prop(resp, r, n, nil)
+		}
+	default:
+		for _, n := range spec.Props {
+			q.prop(resp, r, n, spec.Data)
+		}
+	}
+	resp.End()
+}
+
+// names lists properties: all of them, or those of allprop.
+func (q *request) names(r *resource, all bool) []davxml.Name {
+	var out []davxml.Name
+	for n, p := range properties {
+		if p.on.has(r.path.Kind) && (all || p.allprop) && (p.has == nil || p.has(q, r)) {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(a, b davxml.Name) int { return strings.Compare(a.Space+a.Local, b.Space+b.Local) })
+	for _, d := range r.dead {
+		out = append(out, davxml.Name{Space: d.Space, Local: d.Local})
+	}
+	return out
+}
+
+// prop writes one property.
+func (q *request) prop(resp *davxml.Response, r *resource, n davxml.Name, data *davxml.DataSpec) {
+	if n == davxml.CCalendarData && r.obj != nil {
+		q.calendarData(resp, r, data)
+		return
+	}
+	p := properties[n]
+	if p == nil || !p.on.has(r.path.Kind) {
+		for _, d := range r.dead {
+			if d.Space == n.Space && d.Local == n.Local {
+				resp.RawProp(d.XML)
+				return
+			}
+		}
+		resp.Missing(n)
+		return
+	}
+	if p.need != 0 && !r.privs.Has(p.need) {
+		resp.Fail(n, 403, davxml.Name{}, "")
+		return
+	}
+	if p.has != nil && !p.has(q, r) {
+		resp.Missing(n)
+		return
+	}
+	p.write(q, r, resp.Prop(n))
+}
+
+// calendarData writes CALDAV:calendar-data, whole or shaped (RFC 4791 §9.6).
+func (q *request) calendarData(resp *davxml.Response, r *resource, spec *davxml.DataSpec) {
+	text := r.obj.Data
+	if text == "" { // named in a PROPFIND of one object
+		for o, err := range q.h.db.Get(q.ctx, r.col.CollectionKey, []string{r.obj.Name}, storage.ColumnData) {
+			if err != nil || o.Missing() {
+				resp.Missing(davxml.CCalendarData)
+				return
+			}
+			text = o.Data
+		}
+	}
+	if spec != nil {
+		shaped, err := q.shape(text, r.col, spec)
+		if err != nil {
+			resp.Fail(davxml.CCalendarData, 507, davxml.DNumberOfMatchesWithinLimits, err.Error())
+			return
+		}
+		text = shaped
+	}
+	resp.Prop(davxml.CCalendarData).Text(text)
+}
+
+// shape expands, limits and selects calendar data.
+func (q *request) shape(text string, c *storage.Collection, spec *davxml.DataSpec) (string, error) {
+	if spec.Expand == nil && spec.LimitRecurrence == nil && spec.LimitFreeBusy == nil && spec.Comp == nil {
+		return text, nil
+	}
+	o, err := calendar.Parse([]byte(text), q.h.cfg.Limits)
+	if err != nil {
+		return "", err
+	}
+	z := calendar.NewZones(o, q.zoneOf(c))
+	switch {
+	case spec.Expand != nil:
+		o, err = calendar.Expand(o, z, spec.Expand.Start, spec.Expand.End, calendar.NewBudget())
+	case spec.LimitRecurrence != nil:
+		o, err = calendar.LimitRecurrenceSet(o, z, spec.LimitRecurrence.Start, spec.LimitRecurrence.End)
+	}
+	if err != nil {
+		return "", err
+	}
+	if f := spec.LimitFreeBusy; f != nil {
+		if o, err = calendar.LimitFreeBusySet(o, f.Start, f.End); err != nil {
+			return "", err
+		}
+	}
+	if spec.Comp != nil {
+		o = calendar.Select(o, compSpec(spec.Comp))
+	}
+	return string(o.Bytes()), nil
+}

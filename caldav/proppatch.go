@@ -1,0 +1,318 @@
+package caldav
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/storage"
+)
+
+const maxDeadProperty = 64 << 10 // octets of one dead property
+
+// change is what a PROPPATCH or MKCALENDAR asks for, checked but not stored.
+type change struct {
+	col    storage.Collection
+	dead   []storage.Property
+	home   *storage.Settings // settings of the account that properties stand for
+	failed map[davxml.Name]failure
+	names  []davxml.Name
+}
+
+type failure struct {
+	status int
+	cond   davxml.Name
+	msg    string
+}
+
+// personal are the properties that each user sees his own value of.
+var personal = map[davxml.Name]bool{davxml.ICalendarColor: true, davxml.ICalendarOrder: true}
+
+// plan applies property changes to a copy, in document order (RFC 4918 §9.2).
+// creating says that a collection is being made, when some properties may be
+// set that are protected afterwards.
+func (q *request) plan(c storage.Collection, kind Kind, ops []davxml.PropOp, creating bool) *change {
+	ch := &change{col: c, failed: map[davxml.Name]failure{}}
+	for _, op := range ops {
+		ch.names = append(ch.names, op.Name)
+		if f := q.planOne(ch, kind, op, creating); f.status != 0 {
+			ch.failed[op.Name] = f
+		}
+	}
+	return ch
+}
+
+func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool) failure {
+	value := ""
+	if op.Value != nil {
+		value = op.Value.Value()
+	}
+	protected := failure{http.StatusForbidden, davxml.DCannotModifyProtectedProperty, ""}
+	bad := func(cond davxml.Name, msg string) failure { return failure{http.StatusForbidden, cond, msg} }
+	shared := q.found.Home != nil && q.user.ID != q.found.Home.ID
+	cal := kind == KindCalendar
+	switch op.Name {
+	case davxml.DDisplayName:
+		if cal && !shared {
+			if len(value) > maxNameOctets*4 {
+				return bad(davxml.Name{}, "the name is too long")
+			}
+			ch.col.DisplayName = value
+			return failure{}
+		}
+		if kind == KindPrincipal || kind == KindInbox || kind == KindOutbox {
+			return protected
+		}
+	case davxml.CCalendarDescription:
+		if cal && !shared {
+			ch.col.Description = value
+			return failure{}
+		}
+	case davxml.ICalendarColor:
+		if cal && !shared && (op.Value == nil || len(op.Value.Attrs) == 0) {
+			ch.col.Color = value
+			ch.dead = append(ch.dead, q.deadProp(davxml.PropOp{Remove: true, Name: op.Name}, ch.col, ""))
+			return failure{}
+		}
+		if cal && !shared {
+			ch.col.Color = ""
+		}
+	case davxml.ICalendarOrder:
+		if cal && !shared {
+			ch.col.Order = value
+			return failure{}
+		}
+	case davxml.CCalendarTimezone:
+		if !cal {
+			return protected
+		}
+		if op.Remove {
+			ch.col.Timezone, ch.col.TimezoneID = "", ""
+			return failure{}
+		}
+		text := op.Value.Content()
+		if _, err := calendar.ParseTimezone(text); err != nil || len(strings.TrimSpace(text)) < 40 {
+			return bad(davxml.CValidCalendarData, "calendar-timezone is an iCalendar object with one VTIMEZONE")
+		}
+		ch.col.Timezone = text
+		return failure{}
+	case davxml.CCalendarTimezoneID:
+		if !cal {
+			return protected
+		}
+		if op.Remove {
+			ch.col.TimezoneID = ""
+			return failure{}
+		}
+		if !calendar.KnownZone(value) {
+			return bad(davxml.CValidTimezone, "no time zone "+value)
+		}
+		ch.col.TimezoneID = value
+		return failure{}
+	case davxml.CScheduleCalendarTransp:
+		if !cal {
+			return protected
+		}
+		if op.Remove {
+			ch.col.Transparent = false
+			return failure{}
+		}
+		t, err := davxml.Transparent(op.Value)
+		if err != nil {
+			return bad(davxml.Name{}, err.Error())
+		}
+		ch.col.Transparent = t
+		return failure{}
+	case davxml.CSupportedCalendarComponentSet:
+		if !cal || !creating {
+			return protected
+		}
+		names, err := davxml.ComponentSet(op.Value)
+		if err != nil {
+			return bad(davxml.CSupportedCalendarComponent, err.Error())
+		}
+		var set storage.Components
+		for _, n := range names {
+			bit := componentBit(n)
+			if bit == 0 {
+				return bad(davxml.CSupportedCalendarComponent, "no calendar takes "+n)
+			}
+			set |= bit
+		}
+		ch.col.Components = set
+		return failure{}
+	case davxml.DResourceType:
+		if creating {
+			return failure{}
+		}
+		return protected
+	case davxml.CScheduleDefaultCalendarURL:
+		if kind != KindInbox {
+			return protected
+		}
+		return q.planDefault(ch, op)
+	case davxml.CCalendarFreeBusySet:
+		if kind == KindInbox { // obsolete (RFC 6638 §9.1 replaces it): accepted and without effect, for old clients
+			return failure{}
+		}
+		return protected
+	}
+	if _, live := properties[op.Name]; live && !personal[op.Name] || op.Name == davxml.CCalendarData || op.Name.Space == davxml.NSDAV && op.Name.Local == "getcontentlanguage" && false {
+		return protected
+	}
+	xml := ""
+	if op.Value != nil {
+		xml = op.Value.Fragment()
+		if len(xml) > maxDeadProperty {
+			return failure{http.StatusInsufficientStorage, davxml.Name{}, "a property has at most 64 KiB"}
+		}
+	}
+	ch.dead = append(ch.dead, q.deadProp(op, ch.col, xml))
+	return failure{}
+}
+
+// deadProp is a row of the property table; personal properties, and all that
+// somebody else than the owner sets, are that user's own.
+func (q *request) deadProp(op davxml.PropOp, c storage.Collection, xml string) storage.Property {
+	p := storage.Property{PropertyKey: storage.PropertyKey{CollectionKey: c.CollectionKey}, Space: op.Name.Space, Local: op.Name.Local, XML: xml}
+	if q.found.Object != nil {
+		p.Object = q.found.Object.Name
+	}
+	if q.found.Home != nil && q.user.ID != q.found.Home.ID {
+		p.Principal = q.user.ID
+	}
+	return p
+}
+
+// planDefault is RFC 6638 §9.2: the default calendar is an existing calendar of
+// the home that takes events.
+func (q *request) planDefault(ch *change, op davxml.PropOp) failure {
+	bad := failure{http.StatusForbidden, davxml.CValidScheduleDefaultCalendarURL, "the default calendar is one of your own calendars that takes events"}
+	if op.Remove {
+		return failure{http.StatusForbidden, davxml.CDefaultCalendarNeeded, "there is always a default calendar"}
+	}
+	p, ok := parseHref(op.Value.Href(), q.sameHost)
+	if !ok || p.Kind != KindCalendar || p.Handle != q.found.Home.Handle {
+		return bad
+	}
+	c, err := q.h.db.CollectionByName(q.ctx, q.found.Home.ID, p.Collection)
+	if err != nil || c.Kind != storage.CollectionCalendar || c.Components&storage.CompEvent == 0 {
+		return bad
+	}
+	set := q.found.Home.Settings
+	set.DefaultCalendar = p.Collection
+	ch.home = &set
+	return failure{}
+}
+
+func componentBit(name string) storage.Components {
+	for _, c := range componentBits {
+		if c.name == name {
+			return c.bit
+		}
+	}
+	return 0
+}
+
+// proppatch answers PROPPATCH: all changes or none.
+func (q *request) proppatch() error {
+	root, err := q.readXML()
+	if err != nil {
+		return err
+	}
+	pp, err := davxml.ParseProppatch(root)
+	if err != nil {
+		return err
+	}
+	var col storage.Collection
+	switch {
+	case q.path.Kind == KindPrincipal:
+		if q.found.Home.ID != q.user.ID {
+			return q.forbidden(needWrite)
+		}
+	case q.path.Kind == KindHome:
+		c, err := q.homeCollection()
+		if err != nil {
+			return err
+		}
+		col = *c
+	default:
+		col = *q.found.Collection
+	}
+	ch := q.plan(col, q.path.Kind, pp.Ops, false)
+	if len(ch.failed) == 0 {
+		if q.path.Kind == KindPrincipal && len(ch.dead) > 0 {
+			c, err := q.homeCollection()
+			if err != nil {
+				return err
+			}
+			for i := range ch.dead {
+				ch.dead[i].CollectionKey = c.CollectionKey
+				ch.dead[i].Object = "."
+			}
+		}
+		if err := q.apply(ch, q.path.Kind == KindCalendar); err != nil {
+			return err
+		}
+	}
+	m := q.multistatus()
+	resp := m.Response(q.path.String())
+	for _, n := range ch.names {
+		switch f, bad := ch.failed[n]; {
+		case bad:
+			resp.Fail(n, f.status, f.cond, f.msg)
+		case len(ch.failed) > 0:
+			resp.Fail(n, http.StatusFailedDependency, davxml.Name{}, "")
+		default:
+			if q.prefers("return=minimal") {
+				continue
+			}
+			resp.Prop(n)
+		}
+	}
+	resp.End()
+	return q.end(m)
+}
+
+func (q *request) homeCollection() (*storage.Collection, error) {
+	cols, err := q.h.db.Collections(q.ctx, q.found.Home.ID)
+	if err != nil {
+		return nil, err
+	}
+	for i := range cols {
+		if cols[i].Kind == storage.CollectionHome {
+			return &cols[i], nil
+		}
+	}
+	return nil, errNotFound
+}
+
+// apply stores a checked change in one transaction.
+func (q *request) apply(ch *change, collection bool) error {
+	if ch.home != nil {
+		if _, err := q.h.db.UpdateAccount(q.ctx, q.found.Home.ID, storage.AccountChange{Settings: ch.home}); err != nil {
+			return err
+		}
+	}
+	if !collection {
+		if len(ch.dead) == 0 {
+			return nil
+		}
+		return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.SetProperties(ctx, ch.dead) })
+	}
+	return q.updateCollection(ch.col, ch.dead)
+}
+
+func (q *request) updateCollection(c storage.Collection, dead []storage.Property) error {
+	return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error {
+		if err := tx.UpdateCollection(ctx, c); err != nil {
+			return err
+		}
+		if len(dead) == 0 {
+			return nil
+		}
+		return tx.SetProperties(ctx, dead)
+	})
+}

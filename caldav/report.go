@@ -1,0 +1,431 @@
+package caldav
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/storage"
+)
+
+// report hands a REPORT to its function by the body's root (RFC 3253 §3.6).
+func (q *request) report() error {
+	root, err := q.readXML()
+	if err != nil {
+		return err
+	}
+	rep, err := davxml.ParseReport(root)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(reportsOf(q.path.Kind), rep.ReportName()) {
+		return precondition(davxml.Name{Space: davxml.NSDAV, Local: "supported-report"}, "this resource does not have the report "+rep.ReportName().Local)
+	}
+	if _, fb := rep.(*davxml.FreeBusyQuery); !fb && !q.privs.Has(acl.Read) {
+		return q.forbidden(acl.Read)
+	}
+	switch rep := rep.(type) {
+	case *davxml.CalendarMultiget:
+		return q.multiget(rep)
+	case *davxml.CalendarQuery:
+		return q.calendarQuery(rep)
+	case *davxml.SyncCollection:
+		return q.syncCollection(rep)
+	case *davxml.FreeBusyQuery:
+		return q.freeBusyQuery(rep)
+	case *davxml.ExpandProperty:
+		return q.expandProperty(rep)
+	case *davxml.PrincipalMatch:
+		return q.principalMatch(rep)
+	case *davxml.PrincipalPropertySearch:
+		return q.principalPropertySearch(rep)
+	case *davxml.PrincipalSearchPropertySet:
+		return q.principalSearchPropertySet()
+	case *davxml.ACLPrincipalPropSet:
+		return q.aclPrincipalPropSet(rep)
+	case *davxml.CalendarServerPrincipalSearch:
+		return q.principalSearch(rep)
+	}
+	return precondition(davxml.Name{Space: davxml.NSDAV, Local: "supported-report"}, "this report is not served")
+}
+
+// reportsOf is DAV:supported-report-set of a kind.
+func reportsOf(k Kind) []davxml.Name {
+	everywhere := []davxml.Name{davxml.DExpandProperty, davxml.DPrincipalMatch, davxml.DPrincipalPropertySearch, davxml.DPrincipalSearchPropertySet, davxml.CSCalendarServerPrincipalSearch}
+	if collected.has(k) || items.has(k) {
+		everywhere = append(everywhere, davxml.DACLPrincipalPropSet)
+	}
+	switch k {
+	case KindCalendar:
+		return append(everywhere, davxml.CCalendarQuery, davxml.CCalendarMultiget, davxml.CFreeBusyQuery, davxml.DSyncCollection)
+	case KindInbox:
+		return append(everywhere, davxml.CCalendarQuery, davxml.CCalendarMultiget, davxml.DSyncCollection)
+	case KindHome:
+		return append(everywhere, davxml.DSyncCollection, davxml.CCalendarMultiget, davxml.CCalendarQuery, davxml.CFreeBusyQuery)
+	case KindOutbox, KindNotification:
+		return append(everywhere, davxml.DSyncCollection)
+	case KindObject, KindInboxItem:
+		return append(everywhere, davxml.CCalendarQuery, davxml.CCalendarMultiget)
+	}
+	return everywhere
+}
+
+func writeReports(q *request, r *resource, b *davxml.Builder) {
+	for _, n := range reportsOf(r.path.Kind) {
+		b.Start(davxml.DSupportedReport)
+		b.Start(davxml.DReport)
+		b.Empty(n)
+		b.End()
+		b.End()
+	}
+}
+
+// zoneOf is the zone in which floating times of a collection are read
+// (RFC 4791 §5.2.2, RFC 7809 §5.2).
+func (q *request) zoneOf(c *storage.Collection) *time.Location {
+	if c == nil {
+		return time.UTC
+	}
+	for _, text := range []string{c.TimezoneID, c.Timezone} {
+		if text == "" {
+			continue
+		}
+		if loc, err := calendar.ParseTimezone(text); err == nil {
+			return loc
+		}
+	}
+	return time.UTC
+}
+
+// multiget answers calendar-multiget in the order asked for (RFC 4791 §7.9).
+func (q *request) multiget(rep *davxml.CalendarMultiget) error {
+	const most = 5000
+	if len(rep.Hrefs) > most {
+		return &httpError{status: http.StatusRequestEntityTooLarge, msg: "At most 5000 hrefs are answered at once; ask in parts."}
+	}
+	if len(rep.Hrefs) == 0 {
+		return badRequest("calendar-multiget without a DAV:href")
+	}
+	m := q.multistatus()
+	cols := q.columns(&rep.PropSpec)
+	// Runs of hrefs in one collection become one statement.
+	for i := 0; i < len(rep.Hrefs); {
+		p, ok := parseHref(rep.Hrefs[i], q.sameHost)
+		if !ok || p.Kind != KindObject {
+			m.Status(rep.Hrefs[i], http.StatusNotFound, davxml.Name{}, "")
+			i++
+			continue
+		}
+		sub, err := q.reach(p)
+		if err != nil {
+			return q.abort(m, err)
+		}
+		var names, hrefs []string
+		for ; i < len(rep.Hrefs); i++ {
+			n, ok := parseHref(rep.Hrefs[i], q.sameHost)
+			if !ok || n.Kind != KindObject || n.Handle != p.Handle || n.Collection != p.Collection {
+				break
+			}
+			names, hrefs = append(names, n.Object), append(hrefs, rep.Hrefs[i])
+		}
+		if sub == nil {
+			for _, h := range hrefs {
+				m.Status(h, http.StatusNotFound, davxml.Name{}, "")
+			}
+			continue
+		}
+		k := 0
+		for o, err := range q.h.db.Get(q.ctx, sub.found.Collection.CollectionKey, names, cols) {
+			if err != nil {
+				return q.abort(m, err)
+			}
+			if o.Missing() {
+				m.Status(hrefs[k], http.StatusNotFound, davxml.Name{}, "")
+			} else {
+				sub.respond(m, sub.member(&o), &rep.PropSpec)
+			}
+			k++
+			if m.Err() != nil {
+				return q.end(m)
+			}
+		}
+	}
+	return q.end(m)
+}
+
+// reach finds another collection that the user may read, below the resource
+// the report was sent to; nil when there is none to see.
+func (q *request) reach(p Path) (*request, error) {
+	if q.found.Home == nil || p.Handle != q.found.Home.Handle {
+		return nil, nil
+	}
+	if q.found.Collection != nil {
+		if q.found.Collection.Name != p.Collection {
+			return nil, nil
+		}
+		return q, nil
+	}
+	f, err := q.h.db.Find(q.ctx, storage.Query{Login: q.user.Handle, Home: p.Handle, Collection: p.Collection})
+	if err != nil || f.Collection == nil {
+		return nil, err
+	}
+	sub := *q
+	sub.found = f
+	sub.privs = q.privilegesOn(f.Home, f.Collection)
+	if !sub.privs.Has(acl.Read) {
+		return nil, nil
+	}
+	return &sub, nil
+}
+
+// readable lists the calendars that a report on a home covers.
+func (q *request) readable(need acl.Set) ([]*request, error) {
+	if q.path.Kind != KindHome {
+		return []*request{q}, nil
+	}
+	cols, err := q.h.db.Collections(q.ctx, q.found.Home.ID)
+	if err != nil {
+		return nil, err
+	}
+	var out []*request
+	for i := range cols {
+		if cols[i].Kind != storage.CollectionCalendar || cols[i].Deleting {
+			continue
+		}
+		sub := *q
+		sub.found.Collection = &cols[i]
+		sub.privs = q.privilegesOn(q.found.Home, &cols[i])
+		if sub.privs.Has(need) {
+			out = append(out, &sub)
+		}
+	}
+	return out, nil
+}
+
+// calendarQuery answers calendar-query (RFC 4791 §7.8): the index selects
+// candidates, the filter decides; what the index decides alone is not parsed.
+func (q *request) calendarQuery(rep *davxml.CalendarQuery) error {
+	filter, err := compFilter(&rep.Filter)
+	if err != nil {
+		return err
+	}
+	var zone *time.Location
+	for _, text := range []string{rep.TimezoneID, rep.Timezone} {
+		if text == "" || zone != nil {
+			continue
+		}
+		if zone, err = calendar.ParseTimezone(text); err != nil {
+			return precondition(davxml.CValidTimezone, "the time zone of the query cannot be read")
+		}
+	}
+	depth, err := q.depth(1)
+	if err != nil {
+		return err
+	}
+	over, err := q.readable(acl.Read)
+	if err != nil {
+		return err
+	}
+	m := q.multistatus()
+	if depth == 0 && q.path.Kind != KindObject && q.path.Kind != KindInboxItem || depth == 1 && q.path.Kind == KindHome {
+		return q.end(m)
+	}
+	budget := calendar.NewBudget()
+	count := 0
+	for _, sub := range over {
+		z := zone
+		if z == nil {
+			z = q.zoneOf(sub.found.Collection)
+		}
+		more, err := sub.queryOne(m, rep, filter, z, budget, &count)
+		if err != nil {
+			return q.abort(m, err)
+		}
+		if !more {
+			break
+		}
+	}
+	return q.end(m)
+}
+
+func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, filter *calendar.CompFilter, zone *time.Location, budget *calendar.Budget, count *int) (bool, error) {
+	comp, uid, window, ok, sufficient := filter.Window()
+	sel := storage.ObjectQuery{UID: uid, Columns: q.columns(&rep.PropSpec)}
+	if comp != "" {
+		sel.Components = []string{comp}
+	}
+	if ok {
+		sel.From, sel.To = micros(window.Start, minMicros), micros(window.End, maxMicros)
+	}
+	if !sufficient || ok {
+		sel.Columns |= storage.ColumnData // recurring and floating objects must be looked at
+	}
+	one := q.path.Object
+	for o, err := range q.h.db.Select(q.ctx, q.found.Collection.CollectionKey, sel) {
+		if err != nil {
+			return false, err
+		}
+		if one != "" && o.Name != one {
+			continue
+		}
+		match := sufficient && (!ok || o.Flags&storage.FlagExact != 0)
+		if !match {
+			obj, err := calendar.Parse([]byte(o.Data), q.h.cfg.Limits)
+			if err != nil {
+				continue // unreadable: it matches nothing
+			}
+			if match, err = filter.Match(obj, calendar.NewZones(obj, zone), budget); err != nil {
+				return false, err
+			}
+		}
+		if !match {
+			continue
+		}
+		if rep.Limit > 0 && *count >= rep.Limit {
+			m.Status(q.path.String(), http.StatusInsufficientStorage, davxml.DNumberOfMatchesWithinLimits, "")
+			return false, nil
+		}
+		*count++
+		q.respond(m, q.member(&o), &rep.PropSpec)
+		if m.Err() != nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+const (
+	minMicros = -1 << 63
+	maxMicros = 1<<63 - 1
+)
+
+func micros(t time.Time, open int64) int64 {
+	if t.IsZero() {
+		return open
+	}
+	return t.UnixMicro()
+}
+
+// syncCollection answers sync-collection (RFC 6578 §3.2).
+func (q *request) syncCollection(rep *davxml.SyncCollection) error {
+	depth, err := q.depth(0)
+	if err != nil {
+		return err
+	}
+	if rep.Level == davxml.SyncFromDepth && depth == infinite {
+		rep.Level = davxml.SyncInfinite
+	}
+	if q.path.Kind == KindHome {
+		return q.syncHome(rep)
+	}
+	limit := rep.Limit
+	set, err := q.h.db.Changes(q.ctx, q.found.Collection.CollectionKey, rep.Token, limit)
+	if err != nil {
+		return err
+	}
+	m := q.multistatus()
+	if err := q.writeChanges(m, set, &rep.PropSpec); err != nil {
+		return q.abort(m, err)
+	}
+	if set.Truncated { // RFC 6578 §3.6
+		m.Status(q.path.String(), http.StatusInsufficientStorage, davxml.DNumberOfMatchesWithinLimits, "")
+	}
+	m.SyncToken(set.Token)
+	return q.end(m)
+}
+
+// writeChanges writes the members of a change set; calendar data, when asked
+// for, is read in batches.
+func (q *request) writeChanges(m *davxml.Multistatus, set storage.ChangeSet, spec *davxml.PropSpec) error {
+	if q.columns(spec)&storage.ColumnData == 0 {
+		for i := range set.Changes {
+			q.writeChange(m, &set.Changes[i], spec)
+		}
+		return nil
+	}
+	for batch := range slices.Chunk(set.Changes, 500) {
+		var names []string
+		for _, c := range batch {
+			if !c.Deleted {
+				names = append(names, c.Name)
+			}
+		}
+		data := map[string]storage.Object{}
+		for o, err := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, names, storage.ColumnData) {
+			if err != nil {
+				return err
+			}
+			data[o.Name] = o
+		}
+		for i := range batch {
+			c := batch[i]
+			if o, ok := data[c.Name]; ok && !c.Deleted {
+				if o.Missing() { // deleted since: the next report will say so too
+					c.Deleted = true
+				} else {
+					c.Object = o
+				}
+			}
+			q.writeChange(m, &c, spec)
+		}
+	}
+	return nil
+}
+
+func (q *request) writeChange(m *davxml.Multistatus, c *storage.Change, spec *davxml.PropSpec) {
+	if c.Deleted {
+		m.Status(q.member(&c.Object).href(), http.StatusNotFound, davxml.Name{}, "")
+		return
+	}
+	q.respond(m, q.member(&c.Object), spec)
+}
+
+// freeBusyQuery answers free-busy-query (RFC 4791 §7.10).
+func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
+	if !q.privs.Has(acl.ReadFreeBusy) {
+		return q.forbidden(acl.ReadFreeBusy)
+	}
+	from, to := rep.Start, rep.End
+	if from.IsZero() {
+		from = q.h.cfg.Now().UTC()
+	}
+	if to.IsZero() {
+		to = from.AddDate(1, 0, 0)
+	}
+	over, err := q.readable(acl.ReadFreeBusy)
+	if err != nil {
+		return err
+	}
+	budget := calendar.NewBudget()
+	var busy []calendar.Period
+	for _, sub := range over {
+		if q.path.Kind == KindHome && sub.found.Collection.Transparent {
+			continue
+		}
+		zone := q.zoneOf(sub.found.Collection)
+		sel := storage.ObjectQuery{From: from.UnixMicro(), To: to.UnixMicro(), Columns: storage.ColumnData}
+		for o, err := range q.h.db.Select(q.ctx, sub.found.Collection.CollectionKey, sel) {
+			if err != nil {
+				return err
+			}
+			ps, err := q.h.sched.BusyOfObject(o, *q.found.Home, zone, from, to, budget)
+			if err != nil {
+				return err
+			}
+			busy = append(busy, ps...)
+		}
+	}
+	out := calendar.NewObject("-//Kalends//Kalends//EN")
+	out.Children = append(out.Children, calendar.FreeBusyComponent(calendar.MergePeriods(busy), from, to, q.h.cfg.Now().UTC()))
+	text := out.Bytes()
+	h := q.w.Header()
+	h.Set("Content-Type", calendarType)
+	h.Set("Content-Length", itoa(len(text)))
+	q.w.WriteHeader(http.StatusOK)
+	_, err = io.WriteString(q.w, string(text))
+	return ignoreWrite(err)
+}
