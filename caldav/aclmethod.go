@@ -1,7 +1,6 @@
 package caldav
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -41,7 +40,15 @@ func writePrivilegeTree(b *davxml.Builder, c acl.Class) {
 // writeACL writes DAV:acl (RFC 3744 §5.5). Accounts are named by the hrefs of
 // their principals; one that no longer exists is left out, it grants nothing.
 func writeACL(q *request, r *resource, b *davxml.Builder) {
-	list := aclOf(r.col)
+	col := r.col
+	if col != nil && r.home.ID == q.user.ID && col.Kind != storage.CollectionHome { // the owner's own row is read without its list
+		c, err := q.h.db.CollectionByName(q.ctx, r.home.ID, col.Name)
+		if err != nil {
+			q.h.cfg.Log.Error("an access control list cannot be read", "error", err, "request", q.requestID())
+		}
+		col = &c
+	}
+	list := aclOf(col)
 	var ids []storage.AccountID
 	for _, e := range list {
 		if e.Principal.Kind == acl.Account || e.Principal.Kind == acl.Group {
@@ -170,10 +177,7 @@ func (q *request) setACL() error {
 	case err != nil:
 		return precondition(davxml.DNotSupportedPrivilege, err.Error())
 	}
-	c := *col
-	c.ACL = list
-	err = q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.UpdateCollection(ctx, c) })
-	if err != nil {
+	if err := q.updateCollection(col.Name, nil, func(c *storage.Collection) { c.ACL = list }); err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusOK)

@@ -149,9 +149,8 @@ func (q *request) moveCollection() error {
 	if err := q.keepDefaults(q.found.Collection); err != nil {
 		return err
 	}
-	c := *q.found.Collection
-	c.Name = p.Collection
-	if err := q.updateCollection(c, nil); err != nil {
+	err = q.updateCollection(q.found.Collection.Name, nil, func(c *storage.Collection) { c.Name = p.Collection })
+	if err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusCreated)

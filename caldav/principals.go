@@ -253,7 +253,7 @@ func (q *request) aclPrincipalPropSet(rep *davxml.ACLPrincipalPropSet) error {
 		return q.forbidden(acl.ReadACL)
 	}
 	ids := []storage.AccountID{q.found.Home.ID}
-	for _, e := range aclOf(q.found.Collection) {
+	for _, e := range q.fullACL() {
 		if (e.Principal.Kind == acl.Account || e.Principal.Kind == acl.Group) && !slices.Contains(ids, storage.AccountID(e.Principal.ID)) {
 			ids = append(ids, storage.AccountID(e.Principal.ID))
 		}
@@ -269,4 +269,17 @@ func (q *request) aclPrincipalPropSet(rep *davxml.ACLPrincipalPropSet) error {
 		}
 	}
 	return q.end(m)
+}
+
+// fullACL is the list in force on the request's collection, read again since
+// an owner's request does not load it.
+func (q *request) fullACL() []acl.ACE {
+	if q.found.Collection == nil {
+		return aclOf(nil)
+	}
+	c, err := q.h.db.CollectionByName(q.ctx, q.found.Home.ID, q.found.Collection.Name)
+	if err != nil {
+		return aclOf(q.found.Collection)
+	}
+	return aclOf(&c)
 }

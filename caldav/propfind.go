@@ -146,13 +146,15 @@ func (q *request) prop(resp *davxml.Response, r *resource, n davxml.Name, data *
 		return
 	}
 	p := properties[n]
-	if p == nil || !p.on.has(r.path.Kind) {
+	if p == nil || !p.on.has(r.path.Kind) || personal[n] {
 		for _, d := range r.dead {
 			if d.Space == n.Space && d.Local == n.Local {
 				resp.RawProp(d.XML)
 				return
 			}
 		}
+	}
+	if p == nil || !p.on.has(r.path.Kind) {
 		resp.Missing(n)
 		return
 	}

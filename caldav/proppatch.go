@@ -302,11 +302,22 @@ func (q *request) apply(ch *change, collection bool) error {
 		}
 		return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.SetProperties(ctx, ch.dead) })
 	}
-	return q.updateCollection(ch.col, ch.dead)
+	return q.updateCollection(q.found.Collection.Name, ch.dead, func(c *storage.Collection) {
+		acl := c.ACL // the request's row was read without it
+		*c = ch.col
+		c.ACL = acl
+	})
 }
 
-func (q *request) updateCollection(c storage.Collection, dead []storage.Property) error {
+// updateCollection changes a collection of the home and dead properties in one
+// transaction, on the row as it is then.
+func (q *request) updateCollection(name string, dead []storage.Property, edit func(*storage.Collection)) error {
 	return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error {
+		c, err := tx.CollectionByName(ctx, q.found.Home.ID, name)
+		if err != nil {
+			return err
+		}
+		edit(&c)
 		if err := tx.UpdateCollection(ctx, c); err != nil {
 			return err
 		}

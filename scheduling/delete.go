@@ -17,6 +17,8 @@ type Delete struct {
 	Silent        bool // Schedule-Reply: F (RFC 6638 §8.1)
 	NoScheduling  bool
 	RequestID     string
+
+	marked bool // the collection is marked for deletion: it cannot be locked, nobody else writes into it
 }
 
 // Delete removes an object; attendees hear of a cancelled event, the organizer
@@ -105,7 +107,14 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete) error {
 	if err := d.send(ctx, plan.Messages, old, nil, true); err != nil {
 		return err
 	}
-	if _, err := d.lock(ctx, &p.Key.CollectionKey); err != nil {
+	own := &p.Key.CollectionKey
+	if p.marked {
+		own = nil
+		if err := tx.LockMarked(ctx, p.Key.CollectionKey); err != nil {
+			return err
+		}
+	}
+	if _, err := d.lock(ctx, own); err != nil {
 		return err
 	}
 	d.writes = append(d.writes, storage.Write{Object: *again, Delete: true})
@@ -132,7 +141,7 @@ func (s *Service) emptyCollection(ctx context.Context, a Actor, key storage.Coll
 		done := false
 		err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
 			scheduled, done = nil, false
-			if _, err := tx.LockCollections(ctx, []storage.CollectionKey{key}); err != nil {
+			if err := tx.LockMarked(ctx, key); err != nil {
 				return err
 			}
 			var writes []storage.Write
@@ -160,7 +169,7 @@ func (s *Service) emptyCollection(ctx context.Context, a Actor, key storage.Coll
 			break
 		}
 		for _, k := range scheduled {
-			err := s.Delete(ctx, Delete{Actor: a, Key: k, Silent: silent, RequestID: requestID})
+			err := s.Delete(ctx, Delete{Actor: a, Key: k, Silent: silent, RequestID: requestID, marked: true})
 			if err != nil && !IsNotFound(err) {
 				return err
 			}

@@ -439,7 +439,7 @@ func (d *delivery) lock(ctx context.Context, own *storage.CollectionKey) ([]stor
 	for _, w := range d.writes {
 		keys = append(keys, w.Object.CollectionKey)
 	}
-	cols, err := d.tx.LockCollections(ctx, keys)
+	cols, err := d.tx.LockExisting(ctx, keys)
 	if err != nil {
 		return nil, err
 	}

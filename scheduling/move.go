@@ -62,15 +62,9 @@ func (s *Service) Move(ctx context.Context, m Move) (Result, error) {
 			}
 		}
 		writes := []storage.Write{{Object: *have, Delete: true}}
-		if slot.Existing != nil && slot.Existing.UID != have.UID {
-			writes = append(writes, storage.Write{Object: *slot.Existing, Delete: true})
-		}
-		if _, err := tx.Apply(ctx, writes); err != nil {
-			return err
-		}
 		moved := *have
 		moved.ObjectKey = m.To
-		if _, err := tx.Apply(ctx, []storage.Write{{Object: moved}}); err != nil {
+		if _, err := tx.Apply(ctx, append(writes, storage.Write{Object: moved})); err != nil {
 			return err
 		}
 		res = Result{ETag: moved.ETag, ScheduleTag: moved.ScheduleTag, Created: slot.Existing == nil, Object: &moved}
