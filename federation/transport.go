@@ -1,0 +1,149 @@
+// Package federation picks the way to other systems: signed iSchedule where a
+// domain publishes it, mail for everybody else, by a policy per domain.
+//
+// It never decides what a message says or who gets it, and keeps no state. A
+// temporary failure of iSchedule never becomes a mail before the last try: a
+// peer that is down for an hour must not be told everything twice.
+package federation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation/ischedule"
+	"github.com/kalends/kalends/scheduling"
+)
+
+// Policy says how messages reach a domain.
+type Policy string
+
+// The policies.
+const (
+	Prefer        Policy = ""               // iSchedule where it is published, else mail
+	IScheduleOnly Policy = "ischedule-only" // never mail
+	MailOnly      Policy = "mail-only"      // never iSchedule
+	Both          Policy = "both"           // iSchedule, and the mail as well
+)
+
+// Transport implements scheduling.Transport over both.
+type Transport struct {
+	ISchedule *ischedule.Client    // nil: iSchedule is switched off
+	Mail      scheduling.Transport // nil: no mail server is configured
+	Policy    func(domain string) Policy
+	Now       func() time.Time
+}
+
+var _ scheduling.Transport = (*Transport)(nil)
+
+func (t *Transport) policy(domain string) Policy {
+	if t.Policy == nil {
+		return Prefer
+	}
+	return t.Policy(domain)
+}
+
+// Send carries one message to recipients of one domain.
+func (t *Transport) Send(ctx context.Context, p scheduling.Parcel) ([]scheduling.RecipientResult, error) {
+	policy := t.policy(p.Domain)
+	if t.ISchedule == nil || policy == MailOnly {
+		why := "iSchedule is switched off here"
+		if policy == MailOnly {
+			why = "policy for the domain: mail only"
+		}
+		return t.mail(ctx, p, p.Recipients, nil, scheduling.Step{At: t.Now(), What: "policy", Text: why})
+	}
+	var out []scheduling.RecipientResult
+	var rest []calendar.Address
+	trace := map[string][]scheduling.Step{}
+	for _, d := range t.ISchedule.Send(ctx, p) {
+		r := d.RecipientResult
+		switch d.Disposition {
+		case ischedule.Done:
+			out = append(out, r)
+			if policy == Both {
+				rest = append(rest, r.Recipient)
+				trace[r.Recipient.Key()] = r.Trace
+			}
+		case ischedule.Retry:
+			if p.Last && policy != IScheduleOnly && t.Mail != nil {
+				rest = append(rest, r.Recipient)
+				trace[r.Recipient.Key()] = r.Trace
+				continue
+			}
+			r.Retry = true
+			out = append(out, r)
+		case ischedule.Mail:
+			if policy == IScheduleOnly {
+				r.Status = "5.2;The domain offers no iSchedule, and policy forbids mail"
+				out = append(out, r)
+				continue
+			}
+			rest = append(rest, r.Recipient)
+			trace[r.Recipient.Key()] = r.Trace
+		default:
+			out = append(out, r)
+		}
+	}
+	if len(rest) == 0 {
+		return out, nil
+	}
+	mailed, err := t.mail(ctx, p, rest, trace)
+	if policy != Both {
+		return append(out, mailed...), err
+	}
+	// The mail is a copy: what iSchedule said is the outcome.
+	for i := range out {
+		for _, m := range mailed {
+			if m.Recipient == out[i].Recipient {
+				out[i].Trace = append(out[i].Trace, scheduling.Step{At: t.Now(), What: "mail", Text: "copy by mail: " + m.Status})
+			}
+		}
+	}
+	return out, nil
+}
+
+// mail sends by iMIP, with what was tried before in the trace.
+func (t *Transport) mail(ctx context.Context, p scheduling.Parcel, to []calendar.Address, before map[string][]scheduling.Step, first ...scheduling.Step) ([]scheduling.RecipientResult, error) {
+	if t.Mail == nil {
+		out := make([]scheduling.RecipientResult, len(to))
+		for i, a := range to {
+			out[i] = scheduling.RecipientResult{Recipient: a, Status: "5.2;No way to deliver to this user", Detail: "no mail server is configured (smtp_url)", Trace: append(first, before[a.Key()]...)}
+		}
+		return out, nil
+	}
+	p.Recipients = to
+	res, err := t.Mail.Send(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("federation: mail: %w", err)
+	}
+	for i := range res {
+		res[i].Trace = append(append(append([]scheduling.Step{}, first...), before[res[i].Recipient.Key()]...), res[i].Trace...)
+	}
+	return res, nil
+}
+
+// FreeBusy asks a domain's server; mail cannot answer such questions.
+func (t *Transport) FreeBusy(ctx context.Context, q scheduling.Question) ([]scheduling.RecipientResult, error) {
+	var out []scheduling.RecipientResult
+	if t.ISchedule == nil || t.policy(q.Domain) == MailOnly {
+		for _, a := range q.Recipients {
+			out = append(out, scheduling.RecipientResult{Recipient: a, Status: "5.3;No scheduling support for user"})
+		}
+		return out, nil
+	}
+	for _, d := range t.ISchedule.FreeBusy(ctx, q) {
+		r := d.RecipientResult
+		switch {
+		case d.Disposition == ischedule.Mail:
+			r.Status, r.Calendar = "5.3;No scheduling support for user", nil
+		case d.Disposition == ischedule.Done && len(r.Calendar) > 0:
+			r.Status = "2.0;Success"
+		case r.Status == "" || d.Disposition == ischedule.Retry:
+			r.Status, r.Calendar = "5.1;The other server did not answer", nil
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}

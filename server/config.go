@@ -1,0 +1,356 @@
+package server
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Config is the whole configuration: one TOML file, every key also as an
+// environment variable KALENDS_<KEY IN CAPITALS>, every secret also from a
+// file named by KALENDS_<KEY>_FILE or <key>_file. Unknown keys are errors.
+type Config struct {
+	DatabaseURL  string `toml:"database_url" help:"sqlite:PATH or postgres://user:password@host/name" secret:"yes"`
+	ExternalURL  string `toml:"external_url" help:"address that links and redirects use, such as https://cal.example.org (default: from the listener)"`
+	HTTPListen   string `toml:"http_listen" help:"plain HTTP listener; empty: off"`
+	HTTPSListen  string `toml:"https_listen" help:"TLS listener; empty: off"`
+	TLSCert      string `toml:"tls_cert" help:"PEM file with the certificate chain; read again when it changes"`
+	TLSKey       string `toml:"tls_key" help:"PEM file with the private key"`
+	Management   string `toml:"management_listen" help:"health, metrics and profiling; empty: off"`
+	DataDir      string `toml:"data_dir" help:"folder for files of the server"`
+	Domains      List   `toml:"domains" help:"local domains, added at start when missing"`
+	Proxies      Nets   `toml:"trusted_proxies" help:"networks (CIDR) whose forwarded headers are believed"`
+	DNSResolver  List   `toml:"dns_resolver" help:"host:port of DNS resolvers (default: the system's)"`
+	ExtraCA      string `toml:"tls_extra_ca" help:"PEM file of authorities trusted for outgoing TLS besides the system's"`
+	DialAllow    Nets   `toml:"dial_allow" help:"networks (CIDR) that outgoing connections may reach although they are loopback or private"`
+	SMTPURL      string `toml:"smtp_url" help:"mail submission: smtp://[user:password@]host:port or smtps://...; empty: no mail" secret:"yes"`
+	MailFrom     string `toml:"mail_from" help:"sender address when we may not sign for the user (default: calendar@ the first domain)"`
+	MailIntake   string `toml:"mail_intake" help:"address whose sub-addresses come to our listener (default: calendar@ the first domain)"`
+	MailGateway  List   `toml:"mail_gateway" help:"local domains whose invitations by mail carry the intake address as organizer, so that answers come back to us; * for all"`
+	SMTPListen   string `toml:"smtp_listen" help:"SMTP listener for incoming answers; empty: off"`
+	LMTPListen   string `toml:"lmtp_listen" help:"LMTP listener for incoming answers; host:port or unix:PATH; empty: off"`
+	TrustedAuth  string `toml:"mail_trusted_authserv" help:"host name whose Authentication-Results headers are believed"`
+	AdminPass    string `toml:"admin_password" help:"password of admin at the first start (default: generated)" secret:"yes"`
+	RetryMin     Dur    `toml:"retry_min" help:"wait after the first temporary failure of a delivery"`
+	RetryMax     Dur    `toml:"retry_max" help:"longest wait between attempts"`
+	RetryExpiry  Dur    `toml:"retry_expiry" help:"when a delivery is given up"`
+	HoldDelete   Dur    `toml:"hold_delete" help:"how long messages caused by a DELETE wait for the event to return; 0: off"`
+	LogLevel     string `toml:"log_level" help:"debug, info, warn or error"`
+	LogFormat    string `toml:"log_format" help:"text or json"`
+	MaxBody      int64  `toml:"max_resource_size" help:"largest calendar object, in octets"`
+	MaxInstances int    `toml:"max_instances" help:"most instances of one series that are stored with it"`
+	MaxAttendees int    `toml:"max_attendees" help:"most attendees of one event"`
+	MaxConns     int    `toml:"database_connections" help:"most connections to PostgreSQL"`
+	LocalInline  int    `toml:"local_delivery_threshold" help:"local attendees served inside of the PUT; more are served within a second"`
+	ISchedule    bool   `toml:"ischedule" help:"speak iSchedule with other domains"`
+	KeyLookup    bool   `toml:"ischedule_http_keys" help:"look keys up by http/well-known, and serve ours there"`
+	FreeBusyFor  string `toml:"ischedule_freebusy" help:"who may ask for busy times from other domains: signed or nobody"`
+	ShutdownWait Dur    `toml:"shutdown_wait" help:"how long running requests may take after the stop signal"`
+}
+
+// List is a list of words; in the environment they are separated by commas.
+type List []string
+
+// Nets is a list of networks.
+type Nets []netip.Prefix
+
+// Dur is a duration in Go's notation, such as 90s or 48h.
+type Dur time.Duration
+
+// UnmarshalText reads a duration.
+func (d *Dur) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(strings.TrimSpace(string(b)))
+	if err != nil {
+		return fmt.Errorf("%q is no duration such as 90s or 48h", b)
+	}
+	*d = Dur(v)
+	return nil
+}
+
+// MarshalText writes a duration.
+func (d Dur) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads networks separated by commas; a bare address is its own
+// network.
+func (n *Nets) UnmarshalText(b []byte) error {
+	*n = nil
+	for _, w := range words(string(b)) {
+		p, err := netip.ParsePrefix(w)
+		if err != nil {
+			a, err2 := netip.ParseAddr(w)
+			if err2 != nil {
+				return fmt.Errorf("%q is no network such as 10.0.0.0/8", w)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		*n = append(*n, p.Masked())
+	}
+	return nil
+}
+
+// MarshalText writes the networks.
+func (n Nets) MarshalText() ([]byte, error) {
+	var out []string
+	for _, p := range n {
+		out = append(out, p.String())
+	}
+	return []byte(strings.Join(out, ",")), nil
+}
+
+// UnmarshalTOML takes a list or one text with commas.
+func (n *Nets) UnmarshalTOML(v any) error {
+	var l List
+	if err := l.UnmarshalTOML(v); err != nil {
+		return err
+	}
+	return n.UnmarshalText([]byte(strings.Join(l, ",")))
+}
+
+// UnmarshalText reads words separated by commas.
+func (l *List) UnmarshalText(b []byte) error { *l = words(string(b)); return nil }
+
+// MarshalText writes the words.
+func (l List) MarshalText() ([]byte, error) { return []byte(strings.Join(l, ",")), nil }
+
+// UnmarshalTOML takes a list or one text with commas.
+func (l *List) UnmarshalTOML(v any) error {
+	*l = nil
+	switch x := v.(type) {
+	case string:
+		*l = words(x)
+	case []any:
+		for _, e := range x {
+			s, ok := e.(string)
+			if !ok {
+				return fmt.Errorf("a list of texts is expected")
+			}
+			*l = append(*l, s)
+		}
+	default:
+		return fmt.Errorf("a list of texts is expected")
+	}
+	return nil
+}
+
+func words(s string) (out []string) {
+	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
+		out = append(out, w)
+	}
+	return out
+}
+
+// DefaultConfig is what `kalends serve` runs with when nothing is configured.
+func DefaultConfig() Config {
+	return Config{
+		DatabaseURL: "sqlite:kalends-data/kalends.db", HTTPListen: "127.0.0.1:8080", Management: "127.0.0.1:8081", DataDir: "kalends-data",
+		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), HoldDelete: Dur(5 * time.Second),
+		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, MaxConns: 16, LocalInline: 250,
+		ISchedule: true, KeyLookup: true, FreeBusyFor: "signed", ShutdownWait: Dur(20 * time.Second),
+	}
+}
+
+// LoadConfig reads the file (none when path is empty) and then the
+// environment, as a list of NAME=VALUE.
+func LoadConfig(path string, environ []string) (Config, error) {
+	c := DefaultConfig()
+	if path != "" {
+		meta, err := toml.DecodeFile(path, &c)
+		if err != nil {
+			return c, fmt.Errorf("configuration %s: %w", path, err)
+		}
+		var unknown []string
+		for _, k := range meta.Undecoded() {
+			name := k.String()
+			if base, ok := strings.CutSuffix(name, "_file"); ok && isSecret(base) {
+				continue
+			}
+			unknown = append(unknown, name)
+		}
+		if len(unknown) > 0 {
+			slices.Sort(unknown)
+			return c, fmt.Errorf("configuration %s: unknown key %s; `kalends config show` lists the keys", path, strings.Join(unknown, ", "))
+		}
+		var raw map[string]any
+		if _, err := toml.DecodeFile(path, &raw); err == nil {
+			for _, f := range fields(&c) {
+				if name, ok := raw[f.key+"_file"].(string); ok && f.secret {
+					if err := fromFile(f, name); err != nil {
+						return c, fmt.Errorf("configuration %s: %w", path, err)
+					}
+				}
+			}
+		}
+	}
+	env := map[string]string{}
+	for _, kv := range environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(k, "KALENDS_") {
+			env[k] = v
+		}
+	}
+	for _, f := range fields(&c) {
+		if name := env[f.env+"_FILE"]; name != "" && f.secret {
+			if err := fromFile(f, name); err != nil {
+				return c, fmt.Errorf("environment: %w", err)
+			}
+		}
+		if v, ok := env[f.env]; ok {
+			if err := f.set(v); err != nil {
+				return c, fmt.Errorf("environment: %s: %w", f.env, err)
+			}
+		}
+	}
+	return c, c.check()
+}
+
+type field struct {
+	key, env, help string
+	secret         bool
+	v              reflect.Value
+}
+
+func fields(c *Config) []field {
+	v := reflect.ValueOf(c).Elem()
+	var out []field
+	for i := range v.NumField() {
+		t := v.Type().Field(i)
+		key := t.Tag.Get("toml")
+		out = append(out, field{key: key, env: "KALENDS_" + strings.ToUpper(key), help: t.Tag.Get("help"), secret: t.Tag.Get("secret") != "", v: v.Field(i)})
+	}
+	return out
+}
+
+func isSecret(key string) bool {
+	var c Config
+	return slices.ContainsFunc(fields(&c), func(f field) bool { return f.key == key && f.secret })
+}
+
+func fromFile(f field, name string) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("%s_file: %w", f.key, err)
+	}
+	return f.set(strings.TrimRight(string(b), "\r\n"))
+}
+
+func (f field) set(s string) error {
+	if u, ok := f.v.Addr().Interface().(interface{ UnmarshalText([]byte) error }); ok {
+		return u.UnmarshalText([]byte(s))
+	}
+	switch f.v.Kind() {
+	case reflect.String:
+		f.v.SetString(s)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		f.v.SetBool(b)
+	default:
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is no whole number", s)
+		}
+		f.v.SetInt(n)
+	}
+	return nil
+}
+
+// check finds contradictions before anything is opened.
+func (c *Config) check() error {
+	if !strings.HasPrefix(c.DatabaseURL, "sqlite:") && !strings.HasPrefix(c.DatabaseURL, "postgres://") && !strings.HasPrefix(c.DatabaseURL, "postgresql://") {
+		return fmt.Errorf("database_url begins with sqlite: or postgres://")
+	}
+	if c.ExternalURL != "" {
+		u, err := url.Parse(c.ExternalURL)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("external_url %q is no web address such as https://cal.example.org", c.ExternalURL)
+		}
+		c.ExternalURL = strings.TrimRight(c.ExternalURL, "/")
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return fmt.Errorf("tls_cert and tls_key belong together")
+	}
+	if c.HTTPSListen != "" && c.TLSCert == "" {
+		return fmt.Errorf("https_listen needs tls_cert and tls_key")
+	}
+	if c.HTTPListen == "" && c.HTTPSListen == "" {
+		return fmt.Errorf("there is no listener: set http_listen or https_listen")
+	}
+	for i, d := range c.Domains {
+		d = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(d), "."))
+		if !strings.Contains(d, ".") || strings.ContainsAny(d, "/@: ") {
+			return fmt.Errorf("domains: %q is no domain name", c.Domains[i])
+		}
+		c.Domains[i] = d
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		return fmt.Errorf("log_level is debug, info, warn or error, not %q", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("log_format is text or json, not %q", c.LogFormat)
+	}
+	if c.FreeBusyFor != "signed" && c.FreeBusyFor != "nobody" {
+		return fmt.Errorf("ischedule_freebusy is signed or nobody, not %q", c.FreeBusyFor)
+	}
+	if c.SMTPURL != "" {
+		u, err := url.Parse(c.SMTPURL)
+		if err != nil || u.Host == "" || u.Scheme != "smtp" && u.Scheme != "smtps" {
+			return fmt.Errorf("smtp_url is smtp://[user:password@]host:port or smtps://...")
+		}
+	}
+	for name, d := range map[string]Dur{"retry_min": c.RetryMin, "retry_max": c.RetryMax, "retry_expiry": c.RetryExpiry, "shutdown_wait": c.ShutdownWait} {
+		if d <= 0 {
+			return fmt.Errorf("%s is a positive duration", name)
+		}
+	}
+	for name, n := range map[string]int64{"max_resource_size": c.MaxBody, "max_instances": int64(c.MaxInstances), "max_attendees": int64(c.MaxAttendees), "database_connections": int64(c.MaxConns), "local_delivery_threshold": int64(c.LocalInline)} {
+		if n <= 0 {
+			return fmt.Errorf("%s is a positive number", name)
+		}
+	}
+	if len(c.Domains) > 0 {
+		if c.MailFrom == "" {
+			c.MailFrom = "calendar@" + c.Domains[0]
+		}
+		if c.MailIntake == "" {
+			c.MailIntake = "calendar@" + c.Domains[0]
+		}
+	}
+	return nil
+}
+
+// Show prints every key with its value, its environment variable and its
+// meaning; secrets are not shown.
+func (c *Config) Show() string {
+	var b strings.Builder
+	for _, f := range fields(c) {
+		val := fmt.Sprintf("%#v", f.v.Interface())
+		if m, ok := f.v.Interface().(interface{ MarshalText() ([]byte, error) }); ok {
+			t, _ := m.MarshalText()
+			val = strconv.Quote(string(t))
+		}
+		if f.secret && !f.v.IsZero() {
+			val = `"(hidden)"`
+			if f.key == "database_url" {
+				val = strconv.Quote(redactURL(f.v.String()))
+			}
+		}
+		fmt.Fprintf(&b, "# %s\n# environment: %s\n%s = %s\n\n", f.help, f.env, f.key, val)
+	}
+	return b.String()
+}
+
+func redactURL(s string) string {
+	if u, err := url.Parse(s); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return s
+}

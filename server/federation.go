@@ -1,0 +1,267 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation"
+	"github.com/kalends/kalends/federation/discover"
+	"github.com/kalends/kalends/federation/imip"
+	"github.com/kalends/kalends/federation/ischedule"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+)
+
+// Outgoing is what every outgoing connection goes through: one resolver, one
+// hardened dialer, one HTTP client.
+type Outgoing struct {
+	Resolver *discover.Resolver
+	Dialer   *discover.Dialer
+	HTTP     *http.Client
+	Finder   *discover.Finder
+	Roots    *x509.CertPool
+}
+
+// NewOutgoing builds it from the configuration; local says which domains are
+// ours.
+func NewOutgoing(cfg *Config, local func(string) bool) (*Outgoing, error) {
+	o := &Outgoing{}
+	var err error
+	if o.Resolver, err = discover.NewResolver(discover.ResolverConfig{Servers: cfg.DNSResolver}); err != nil {
+		return nil, fmt.Errorf("dns_resolver: %w", err)
+	}
+	policy := discover.AddressPolicy{AllowNets: cfg.DialAllow}
+	o.Dialer = &discover.Dialer{Resolver: o.Resolver, AddressPolicy: policy}
+	var extra []byte
+	if cfg.ExtraCA != "" {
+		if extra, err = os.ReadFile(cfg.ExtraCA); err != nil {
+			return nil, fmt.Errorf("tls_extra_ca: %w", err)
+		}
+	}
+	if o.Roots, err = discover.Roots(extra); err != nil {
+		return nil, fmt.Errorf("tls_extra_ca: %w", err)
+	}
+	o.HTTP = discover.NewHTTPClient(discover.HTTPConfig{Dialer: o.Dialer, RootCAs: o.Roots})
+	o.Finder, err = discover.NewFinder(discover.FinderConfig{Resolver: o.Resolver, Policy: policy, Local: local, PublicSuffix: isPublicSuffix})
+	return o, err
+}
+
+// isPublicSuffix tells whether strangers register names below a name.
+func isPublicSuffix(domain string) bool {
+	suffix, icann := publicsuffix.PublicSuffix(domain)
+	return suffix == domain && (icann || strings.Contains(suffix, ".") || !strings.Contains(domain, "."))
+}
+
+// federationParts are the two transports and their inbound sides.
+type federationParts struct {
+	s         *server
+	out       *Outgoing
+	keys      *keyring
+	transport *federation.Transport
+	inbound   http.Handler
+	intake    *imip.Intake
+	submit    *imip.Submitter
+	domains   *domainList
+}
+
+// domainList knows our domains; it asks the database again every few seconds.
+type domainList struct {
+	db   *storage.DB
+	mu   sync.Mutex
+	at   time.Time
+	list []string
+}
+
+func (d *domainList) names() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); d.list == nil || now.Sub(d.at) > 5*time.Second {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		rows, err := d.db.ListDomains(ctx)
+		if err != nil {
+			return d.list // better the list of a moment ago than none
+		}
+		d.list = make([]string, 0, len(rows))
+		for _, r := range rows {
+			d.list = append(d.list, r.Name)
+		}
+		d.at = now
+	}
+	return d.list
+}
+
+func (d *domainList) has(domain string) bool { return slices.Contains(d.names(), domain) }
+
+func newFederation(ctx context.Context, s *server) (*federationParts, error) {
+	cfg := s.cfg
+	f := &federationParts{s: s, keys: newKeyring(s.db, cfg.KeyLookup), domains: &domainList{db: s.db}}
+	var err error
+	if f.out, err = NewOutgoing(cfg, f.domains.has); err != nil {
+		return nil, err
+	}
+	keyClient := f.out.HTTP
+	if !cfg.KeyLookup {
+		keyClient = nil
+	}
+	lookup, err := discover.NewKeyLookup(discover.KeyConfig{Resolver: f.out.Resolver, Client: keyClient})
+	if err != nil {
+		return nil, err
+	}
+	var receiver scheduling.Receiver = s.sched
+	if cfg.FreeBusyFor == "nobody" {
+		receiver = noFreeBusy{receiver}
+	}
+	admin := ""
+	if names := f.domains.names(); len(names) > 0 {
+		admin = "mailto:postmaster@" + names[0]
+	}
+	f.inbound = ischedule.NewHandler(ischedule.HandlerConfig{
+		Receiver: receiver, Keys: lookup, Serial: serials{s.db}, Now: time.Now, Local: f.domains.has,
+		Capabilities: ischedule.Capabilities{MaxContentLength: min(cfg.MaxBody, ischedule.DefaultMaxContentLength), MaxInstances: cfg.MaxInstances, External: true, Administrator: admin},
+		PublicSuffix: isPublicSuffix,
+		ErrorStatus: func(err error) int {
+			if errors.Is(err, storage.ErrFull) {
+				return http.StatusInsufficientStorage
+			}
+			return 0
+		},
+		RequestID: RequestID,
+		Observe: func(v ischedule.Verdict) {
+			outcome := "accepted"
+			if v.Condition != "" {
+				outcome = string(v.Condition)
+			} else if v.HTTP != http.StatusOK {
+				outcome = "error"
+			}
+			s.metrics.inbound.WithLabelValues(outcome).Inc()
+		},
+		Log: s.log,
+	})
+	if !cfg.ISchedule {
+		f.inbound = http.NotFoundHandler()
+	}
+	f.transport = &federation.Transport{Now: time.Now}
+	if cfg.ISchedule {
+		f.transport.ISchedule = ischedule.NewClient(ischedule.ClientConfig{Locator: f.out.Finder, Signers: f.keys, HTTP: f.out.HTTP.Transport, Now: time.Now, Log: s.log})
+	}
+	return f, f.mail(ctx)
+}
+
+// mail wires submission and intake.
+func (f *federationParts) mail(ctx context.Context) error {
+	cfg := f.s.cfg
+	secret, err := secretOf(ctx, f.s.db, "mail.token")
+	if err != nil {
+		return err
+	}
+	from, intake := cfg.MailFrom, cfg.MailIntake
+	if names := f.domains.names(); len(names) > 0 {
+		if from == "" {
+			from = "calendar@" + names[0]
+		}
+		if intake == "" {
+			intake = "calendar@" + names[0]
+		}
+	}
+	tokens := &imip.Tokens{Store: mailTokens{f.s.db}, Secret: secret}
+	rules := imip.Rules{From: imip.Mailbox{Name: "Kalends", Email: from}, Intake: intake, Domain: func(domain string) imip.DomainRules {
+		gateway := slices.Contains(cfg.MailGateway, "*") || slices.Contains(cfg.MailGateway, domain)
+		local := f.domains.has(domain)
+		return imip.DomainRules{Local: local, Gateway: local && gateway}
+	}}
+	loop := ""
+	if names := f.domains.names(); len(names) > 0 {
+		loop = names[0]
+	}
+	limits := CalendarLimits(cfg)
+	if cfg.SMTPURL != "" {
+		f.submit, err = imip.NewSubmitter(imip.SubmitConfig{URL: cfg.SMTPURL, Dial: f.dialMail, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.out.Roots}, Hello: loop, Now: time.Now})
+		if err != nil {
+			return fmt.Errorf("smtp_url: %w", err)
+		}
+		f.transport.Mail = &imip.Transport{Rules: rules, Submit: f.submit, Keys: f.keys, Tokens: tokens, LoopID: loop, Limits: limits, Now: time.Now}
+	}
+	who := people{f.s.db}
+	f.intake = &imip.Intake{Rules: rules, Directory: who, Tokens: tokens,
+		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.s.sched, Quarantine: who, Bounces: who.bounced(f.s.sched),
+		Limiter: &imip.Buckets{}, LoopID: loop, Now: time.Now, Log: f.s.log}
+	return nil
+}
+
+// dialMail connects to the submission server. It is named by the
+// administrator, so it may be on loopback or a private network; everything
+// else goes through the hardened dialer.
+func (f *federationParts) dialMail(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{Timeout: discover.ConnectTimeout}
+	if host == "localhost" || net.ParseIP(host) != nil || len(f.s.cfg.DNSResolver) == 0 {
+		return d.DialContext(ctx, network, addr)
+	}
+	return f.out.Dialer.DialContext(ctx, network, addr)
+}
+
+// temporaryDNS makes a lookup failure look as the mail verifier expects it.
+type temporaryDNS struct{ error }
+
+func (temporaryDNS) Temporary() bool { return true }
+func (temporaryDNS) Timeout() bool   { return true }
+
+func (f *federationParts) lookupTXT(ctx context.Context, name string) ([]string, error) {
+	records, _, err := f.out.Resolver.LookupTXT(ctx, name)
+	switch {
+	case errors.Is(err, discover.ErrNotFound):
+		return nil, &net.DNSError{Err: "no such record", Name: name, IsNotFound: true}
+	case err != nil && discover.IsTemporary(err):
+		return nil, temporaryDNS{err}
+	case err != nil:
+		return nil, err
+	}
+	out := make([]string, len(records))
+	for i, r := range records {
+		out[i] = strings.Join(r, "")
+	}
+	return out, nil
+}
+
+func (f *federationParts) mailServer(lmtp bool, conf *tls.Config) *imip.Server {
+	host := "localhost"
+	if names := f.domains.names(); len(names) > 0 {
+		host = names[0]
+	}
+	return imip.NewServer(f.intake, imip.ListenConfig{LMTP: lmtp, Hostname: host, TLS: conf, Trusted: f.s.cfg.Proxies})
+}
+
+func (f *federationParts) close() {
+	if f.submit != nil {
+		_ = f.submit.Close() // idle connections; nothing is lost
+	}
+	f.out.HTTP.CloseIdleConnections()
+}
+
+// noFreeBusy answers no questions of other domains.
+type noFreeBusy struct{ scheduling.Receiver }
+
+func (noFreeBusy) AnswerFreeBusy(_ context.Context, in scheduling.Inbound) ([]scheduling.RecipientResult, error) {
+	out := make([]scheduling.RecipientResult, len(in.Recipients))
+	for i, a := range in.Recipients {
+		out[i] = scheduling.RecipientResult{Recipient: calendar.Address(a), Status: "3.7;Invalid calendar user"}
+	}
+	return out, nil
+}
