@@ -1,0 +1,70 @@
+# Everything a contributor does. `make` alone lists the targets.
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.1.4
+VULNDB      ?= https://vuln.go.dev
+FUZZTIME    ?= 30s
+TESTTIME    ?= 20m
+BENCHTIME   ?= 1s
+PKG         ?= ./...
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check fmt vet lint vuln unit short bench fuzz image clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the binary, ./kalends
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -X main.version=$(VERSION)" -o kalends ./cmd/kalends
+
+demo: ## two installations and a mail site on this machine
+	$(GO) run ./cmd/kalends demo
+
+# The order is cheap to dear: a wrong format shows in a second.
+test: check unit vuln ## everything: format, vet, linter, all tests with -race, known vulnerabilities
+
+check: fmt vet lint ## format, vet and linter only
+
+fmt:
+	@bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard -- '*.go')); \
+	if [ -n "$$bad" ]; then echo "gofmt -w these files:"; echo "$$bad"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	$(GO) run $(STATICCHECK) ./...
+
+# All Go tests, once: the suites of storage, scheduling and caldav run on SQLite
+# and on PostgreSQL by themselves, test/ runs the real binary and the browser.
+unit:
+	$(GO) test -race -timeout $(TESTTIME) $(PKG)
+
+short: ## the Go tests without the race detector, cached
+	$(GO) test -timeout $(TESTTIME) $(PKG)
+
+# The database of known vulnerabilities is on the network. Where it cannot be
+# reached that is said; where it can, a finding fails the run.
+vuln:
+	@if curl -fsS -m 15 -o /dev/null $(VULNDB)/index/db.json 2>/dev/null; then \
+		$(GO) run $(GOVULNCHECK) -db $(VULNDB) ./...; \
+	else echo "govulncheck not run: $(VULNDB) cannot be reached from here"; fi
+
+bench: ## benchmarks of parsing, queries and PUT, on both engines (BENCHTIME=1s, PKG=./...)
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG) | grep -v 'no test files\|^ok .*no tests\|^PASS$$'
+
+# go test fuzzes one target of one package at a time.
+fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./... for all)
+	@set -e; for dir in $$($(GO) list -f '{{.Dir}}' $(PKG)); do \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go 2>/dev/null); do \
+			echo "== $$f in $$dir"; \
+			(cd $$dir && $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) .); \
+		done; done
+
+image: ## the container image kalends:VERSION
+	docker build --build-arg VERSION=$(VERSION) -t kalends:$(VERSION) -t kalends:latest .
+
+clean: ## removes what make built here
+	rm -f kalends coverage.*
