@@ -27,13 +27,13 @@ func (db *DB) Migrate(ctx context.Context) error {
 		case errors.Is(err, migrate.ErrNilVersion):
 		case err != nil:
 			return err
-		case dirty:
-			return migrate.ErrDirty{Version: int(version)}
 		case version > latest:
 			return fmt.Errorf("%w: its schema is version %d, this binary knows up to %d; start the newer binary, or go back with its `kalends migrate`", ErrNewer, version, latest)
-		case version == latest:
+		case version == latest && !dirty:
 			return nil
 		}
+		// A mark seen here may be another starter's work in progress. Up looks
+		// again when it has the lock.
 		return m.Up()
 	})
 }

@@ -157,6 +157,7 @@ const (
 	ColumnData  Columns = 1 << iota // Data
 	ColumnExtra
 	ColumnTimezone // Find only: Collection.Timezone
+	ColumnBrief    // Find only: no more than GET needs, see BriefColumns in find.go
 )
 
 // Message is one iTIP message; its Body is frozen when it is queued.

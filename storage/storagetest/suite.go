@@ -316,6 +316,18 @@ func testFind(t *testing.T, db *storage.DB) {
 			t.Fatalf("%s: %+v", login, f.Object)
 		}
 	}
+	for _, login := range []string{"alice", "bob", "bob@example.test", "nobody", ""} {
+		f := find(storage.Query{Login: login, Home: "alice", Collection: "calendar", Object: "x.ics", Columns: storage.ColumnData | storage.ColumnBrief})
+		if f.Home == nil || f.Home.ID != a.ID || f.Home.Verifier != "v" || f.Collection == nil || f.Collection.CollectionKey != k || f.Collection.Name != "calendar" || f.Collection.Components != storage.CompEvent {
+			t.Fatalf("%s: %+v", login, f)
+		}
+		if f.Object == nil || f.Object.ObjectKey != o.ObjectKey || f.Object.Data != o.Data || f.Object.ETag != "e1" || f.Object.Flags != o.Flags || (f.Login != nil) != (login != "nobody" && login != "") {
+			t.Fatalf("%s: %+v", login, f.Object)
+		}
+		if f = find(storage.Query{Login: login, Home: "alice", Collection: "none", Object: "x.ics", Columns: storage.ColumnBrief}); f.Collection != nil || f.Object != nil {
+			t.Fatalf("%s: %+v", login, f)
+		}
+	}
 	f := find(storage.Query{Login: "bob", Home: "alice", Collection: "calendar", Object: "none.ics"})
 	if f.Login.ID != b.ID || f.Home.ID != a.ID || f.Collection == nil || f.Object != nil {
 		t.Fatalf("%+v", f)
