@@ -1,0 +1,394 @@
+package imip
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+)
+
+// Directory knows who lives here.
+type Directory interface {
+	// Local reports whether an address belongs to an account that can get
+	// messages.
+	Local(ctx context.Context, a calendar.Address) (bool, error)
+}
+
+// Receiver applies messages; scheduling.Service is one.
+type Receiver interface {
+	Receive(ctx context.Context, in scheduling.Inbound) ([]scheduling.RecipientResult, error)
+}
+
+// Reason says why a mail is kept for its recipient instead of being applied.
+type Reason string
+
+const (
+	ReasonUnproven Reason = "unproven" // nothing vouches for the sender
+	ReasonSpeaker  Reason = "speaker"  // the sender is proven, but not the one the message speaks for
+	ReasonToken    Reason = "token"    // the answer does not fit the address it was sent to
+	ReasonUnusable Reason = "unusable" // parts that disagree, winmail.dat, not valid, …
+	ReasonText     Reason = "text"     // a person answered in words
+)
+
+// Held is a mail that changes nothing until its recipient decides.
+type Held struct {
+	Recipient calendar.Address // the local user
+	From      calendar.Address // as claimed; may be ""
+	Reason    Reason
+	Detail    string // for the view and the log
+	Subject   string
+	Text      string           // first plain text part
+	Message   *calendar.Object // nil when unusable or absent; ORGANIZER mapped back
+	MessageID string
+	At        time.Time
+}
+
+// Quarantine keeps mails for users to decide. A mail kept twice (same
+// recipient and Message-ID) need be kept once only.
+type Quarantine interface {
+	Keep(ctx context.Context, h Held) error
+}
+
+// Bounces learns that a mail of ours could not be delivered. b is what the
+// token of the bounce's address stands for.
+type Bounces interface {
+	Bounced(ctx context.Context, b Binding, s BounceStatus) error
+}
+
+// Limiter bounds how much mail one sender may cause and one recipient may get
+// (A32). Allow reports whether another one fits.
+type Limiter interface {
+	Allow(sender, recipient string, now time.Time) bool
+}
+
+// Intake takes mails that came in for local people and hands what they say to
+// scheduling. It is safe for concurrent use.
+type Intake struct {
+	Rules      Rules
+	Directory  Directory
+	Tokens     *Tokens // nil: no gateway mode
+	Verifier   *Verifier
+	Receiver   Receiver
+	Quarantine Quarantine
+	Bounces    Bounces // may be nil
+	Limiter    Limiter // may be nil
+	Limits     Limits
+	LoopID     string // of this installation; "" : no loop guard by name
+	MaxHops    int    // Received fields: 50
+	Now        func() time.Time
+	Log        *slog.Logger // slog.Default()
+}
+
+// Envelope is how a mail came.
+type Envelope struct {
+	From       string   // MAIL FROM, "" for the null sender
+	Recipients []string // RCPT TO
+	// BelieveHeader: the mail came through our own mail server, whose
+	// Authentication-Results may be believed.
+	BelieveHeader bool
+}
+
+// target is what one RCPT address means.
+type target struct {
+	binding *Binding           // a token's
+	people  []calendar.Address // whom it is for; empty for the plain intake address
+}
+
+// Accepts resolves a RCPT address. The error is an *smtp.SMTPError: nothing is
+// relayed, so what is neither a local user nor an address of the intake is
+// refused at once.
+func (in *Intake) Accepts(ctx context.Context, rcpt string) error {
+	_, err := in.resolve(ctx, rcpt)
+	return err
+}
+
+func (in *Intake) resolve(ctx context.Context, rcpt string) (target, error) {
+	a := calendar.Address("mailto:" + rcpt)
+	if a.Key() == "" {
+		return target{}, reply(501, "5.1.3", "that is not an address")
+	}
+	if token, ok := in.Rules.token(a); ok {
+		if token == "" {
+			return target{}, nil
+		}
+		if in.Tokens == nil {
+			return target{}, reply(550, "5.1.1", "no such address here")
+		}
+		b, err := in.Tokens.Resolve(ctx, token)
+		switch {
+		case errors.Is(err, ErrNoToken):
+			return target{}, reply(550, "5.1.1", "no such address here")
+		case err != nil:
+			in.log().ErrorContext(ctx, "mail token not read", "error", err)
+			return target{}, reply(451, "4.3.0", "try again later")
+		}
+		return target{binding: &b, people: []calendar.Address{b.Organizer}}, nil
+	}
+	ok, err := in.Directory.Local(ctx, a)
+	if err != nil {
+		in.log().ErrorContext(ctx, "directory not read", "error", err)
+		return target{}, reply(451, "4.3.0", "try again later")
+	}
+	if !ok {
+		return target{}, reply(550, "5.1.1", "no such address here, and nothing is relayed")
+	}
+	return target{people: []calendar.Address{a}}, nil
+}
+
+// Deliver handles one mail and returns an answer for each recipient of the
+// envelope in its order: nil when the mail was dealt with (applied, kept, or
+// dropped as meaningless), else an *smtp.SMTPError. A mail that was understood
+// and refused by scheduling is dealt with: bouncing it would only make mail.
+func (in *Intake) Deliver(ctx context.Context, env Envelope, raw []byte) []error {
+	out := make([]error, len(env.Recipients))
+	all := func(err error) []error {
+		for i := range out {
+			out[i] = err
+		}
+		return out
+	}
+	m, err := Parse(raw, in.Limits)
+	switch {
+	case errors.Is(err, ErrTooBig):
+		return all(reply(552, "5.3.4", err.Error()))
+	case err != nil:
+		return all(reply(554, "5.6.0", err.Error()))
+	}
+	maxHops := in.MaxHops
+	if maxHops <= 0 {
+		maxHops = 50
+	}
+	if m.Hops > maxHops { // RFC 5321 §6.3
+		return all(reply(554, "5.4.6", "mail loop"))
+	}
+	if in.LoopID != "" && m.LoopID == in.LoopID {
+		in.log().InfoContext(ctx, "own mail came back", "message_id", m.MessageID)
+		return all(nil)
+	}
+	var ev Evidence
+	var unproven error
+	proved := false
+	for i, rcpt := range env.Recipients {
+		t, err := in.resolve(ctx, rcpt)
+		if err != nil {
+			out[i] = err
+			continue
+		}
+		if len(t.people) == 0 {
+			if t.people, err = in.addressed(ctx, m); err != nil {
+				out[i] = reply(451, "4.3.0", "try again later")
+				continue
+			}
+		}
+		if m.Sort == SortBounce {
+			out[i] = in.bounced(ctx, m, t)
+			continue
+		}
+		if m.Sort == SortAuto || m.Sort == SortOther && (t.binding == nil || env.From == "") {
+			continue // nothing for a calendar in it
+		}
+		if !proved {
+			proved = true
+			ev, unproven = in.Verifier.Verify(ctx, m, env.BelieveHeader)
+		}
+		for _, person := range t.people {
+			if err := in.one(ctx, m, t, person, ev, unproven); err != nil {
+				out[i] = err
+			}
+		}
+	}
+	return out
+}
+
+// addressed finds whom a mail to the plain intake address is for: the
+// organizer it answers, or the local people it is addressed to.
+func (in *Intake) addressed(ctx context.Context, m *Mail) ([]calendar.Address, error) {
+	if m.Object == nil {
+		return nil, nil
+	}
+	var candidates []calendar.Address
+	if AttendeeMethod(m.Method) {
+		candidates = append(candidates, calendar.Address(m.Object.Components()[0].Value("ORGANIZER")))
+	} else {
+		for _, box := range m.To[:min(len(m.To), 100)] {
+			candidates = append(candidates, calendar.Address("mailto:"+box.Email))
+		}
+	}
+	var out []calendar.Address
+	seen := calendar.AddressSet{}
+	for _, a := range candidates {
+		if _, own := in.Rules.token(a); own || a.Key() == "" || seen.Has(a) {
+			continue
+		}
+		seen.Add(a)
+		ok, err := in.Directory.Local(ctx, a)
+		if err != nil {
+			in.log().ErrorContext(ctx, "directory not read", "error", err)
+			return nil, err
+		}
+		if ok {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// bounced tells whose invitation did not arrive. A bounce proves nothing; it
+// is believed only at the address of a token, which nobody but the mail
+// servers on the way and the attendee can know.
+func (in *Intake) bounced(ctx context.Context, m *Mail, t target) error {
+	if t.binding == nil || in.Bounces == nil {
+		return nil
+	}
+	for _, s := range m.Bounce.Recipients {
+		if calendar.Address("mailto:"+s.Recipient).Key() != t.binding.Attendee.Key() && len(m.Bounce.Recipients) > 1 {
+			continue
+		}
+		if err := in.Bounces.Bounced(ctx, *t.binding, s); err != nil {
+			in.log().ErrorContext(ctx, "bounce not recorded", "error", err)
+			return reply(451, "4.3.0", "try again later")
+		}
+	}
+	return nil
+}
+
+// one applies the mail for one local person, or keeps it for him.
+func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Address, ev Evidence, unproven error) error {
+	now := in.Now()
+	sender, share := strings.ToLower(ev.From.Email()), person.Key()
+	if unproven != nil {
+		// Whoever forges a sender must not use up that sender's share, nor
+		// what the recipient may get from people who are proven.
+		sender, share = "unproven "+sender, "unproven "+share
+	}
+	if in.Limiter != nil && !in.Limiter.Allow(sender, share, now) {
+		return reply(451, "4.7.1", "too much mail of this kind, try again later")
+	}
+	held := Held{Recipient: person, From: ev.From, Subject: m.Subject, Text: m.Text, MessageID: m.MessageID, At: now}
+	keep := func(why Reason, err error) error {
+		held.Reason = why
+		if err != nil {
+			held.Detail = cleanLine(err.Error(), 300)
+		}
+		in.log().InfoContext(ctx, "mail kept for its recipient", "reason", string(why), "detail", held.Detail, "message_id", m.MessageID)
+		if err := in.Quarantine.Keep(ctx, held); err != nil {
+			in.log().ErrorContext(ctx, "mail not kept", "error", err)
+			return reply(451, "4.3.0", "try again later")
+		}
+		return nil
+	}
+	if m.Sort == SortOther {
+		return keep(ReasonText, nil)
+	}
+	if m.Object == nil {
+		return keep(ReasonUnusable, m.Fault)
+	}
+	o := m.Object
+	var misfit error
+	if t.binding != nil {
+		o, misfit = in.mapBack(m, *t.binding)
+	}
+	held.Message = o
+	switch {
+	case errors.Is(unproven, ErrTemporary):
+		return reply(451, "4.7.5", "the sender cannot be verified just now")
+	case unproven != nil:
+		return keep(ReasonUnproven, unproven)
+	case misfit != nil:
+		return keep(ReasonToken, misfit)
+	}
+	if err := Speaks(o, ev.From); err != nil {
+		return keep(ReasonSpeaker, err)
+	}
+	results, err := in.Receiver.Receive(ctx, scheduling.Inbound{
+		Via: "mail", Proof: ev.Proof, Originator: ev.From, Recipients: []calendar.Address{person},
+		Message: o, Once: once(m, ev, person, o), RequestID: "mail:" + m.MessageID,
+	})
+	if errors.Is(err, scheduling.ErrReplayConflict) {
+		return keep(ReasonUnusable, err)
+	}
+	var bad *calendar.Error
+	if errors.As(err, &bad) {
+		return keep(ReasonUnusable, err)
+	}
+	if err != nil {
+		in.log().ErrorContext(ctx, "mail not applied", "message_id", m.MessageID, "error", err)
+		return reply(451, "4.3.0", "try again later")
+	}
+	for _, r := range results {
+		in.log().InfoContext(ctx, "mail applied", "message_id", m.MessageID, "method", o.Method(), "how", ev.How, "status", r.Status)
+		if r.Retry {
+			return reply(451, "4.3.0", "try again later")
+		}
+	}
+	return nil
+}
+
+// mapBack puts the organizer's own address back where the gateway's stands. An
+// answer must be about the UID its address was made for.
+func (in *Intake) mapBack(m *Mail, b Binding) (*calendar.Object, error) {
+	o := m.Object.Clone()
+	for _, c := range o.Components() {
+		for _, p := range c.Props {
+			if p.Name() != "ORGANIZER" && p.Name() != "ATTENDEE" {
+				continue
+			}
+			if _, ours := in.Rules.token(calendar.Address(p.Value())); ours {
+				p.SetValue(string(b.Organizer))
+			}
+		}
+		if c.Prop("ORGANIZER") == nil { // want 18: Exchange leaves it out
+			c.Add(calendar.NewProperty("ORGANIZER", string(b.Organizer)))
+		}
+	}
+	switch {
+	case o.UID() != b.UID:
+		return o, fmt.Errorf("%w: an answer about another event", ErrNoToken)
+	case !AttendeeMethod(m.Method):
+		return o, fmt.Errorf("%w: %s is not an answer", ErrNoToken, m.Method)
+	}
+	return o, nil
+}
+
+// once is the replay key: the same Message-ID of the same domain for the same
+// person is the same message; another person who gets the mail has a key of his
+// own. Mail servers may alter what surrounds the calendar object, so the body's
+// hash is over the object.
+func once(m *Mail, ev Evidence, person calendar.Address, o *calendar.Object) *storage.Once {
+	if m.MessageID == "" {
+		return nil
+	}
+	body := sha256.Sum256(o.Bytes())
+	id := sha256.Sum256([]byte(m.MessageID + "\x00" + person.Key()))
+	return &storage.Once{
+		Domain: ev.Proof.Domain, MessageID: "mail:" + hex.EncodeToString(id[:16]),
+		BodyHash: hex.EncodeToString(body[:]), Recipients: person.Key(),
+	}
+}
+
+func (in *Intake) log() *slog.Logger {
+	if in.Log == nil {
+		return slog.Default()
+	}
+	return in.Log
+}
+
+// reply is an SMTP answer; enhanced is an RFC 3463 code.
+func reply(code int, enhanced, text string) error {
+	e := &smtp.SMTPError{Code: code, Message: cleanLine(text, 200)}
+	for i, part := range strings.SplitN(enhanced, ".", 3) {
+		for _, c := range part {
+			e.EnhancedCode[i] = e.EnhancedCode[i]*10 + int(c-'0')
+		}
+	}
+	return e
+}
