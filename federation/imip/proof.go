@@ -34,7 +34,7 @@ type Verifier struct {
 type Evidence struct {
 	From  calendar.Address // mailto: form of the one From address
 	Proof scheduling.Proof // Domain is that of From
-	How   string           // for the trace: "dkim d=example.org s=mail", "authentication-results dmarc"
+	How   string           // for the trace: "dkim d=example.org", "authentication-results dmarc"
 }
 
 // maxSignatures is how many DKIM signatures of a mail are looked at; who sends
