@@ -118,6 +118,9 @@ func planLeave(c Change, by calendar.AddressSet) (Plan, error) {
 	if st.DTStamp.After(c.Now) {
 		st.DTStamp = c.Now.UTC().Truncate(time.Second)
 	}
+	if read(c.Old).dead() {
+		st.Sequence = -1 - st.Sequence
+	}
 	p := Plan{Role: RoleAttendee, Forget: &st}
 	if c.Silent || AgentOf(organizerLine(c.Old)) != AgentServer {
 		return p, nil
@@ -218,7 +221,7 @@ func mergeOwn(a *series, base *calendar.Component, b *series, n *calendar.Compon
 	names := map[string]bool{}
 	for _, c := range []*calendar.Component{base, n} {
 		for _, p := range c.Props {
-			if !timeNames[p.Name()] && !ownedByAttendee(n.Name, p.Name()) {
+			if !ownedByAttendee(n.Name, p.Name()) {
 				names[p.Name()] = true
 			}
 		}
@@ -286,6 +289,9 @@ func texts(c *calendar.Component, name string) []string {
 	var out []string
 	for _, p := range c.All(name) {
 		v := strings.TrimSpace(p.Text())
+		if timeNames[name] {
+			v += " " + p.Param("TZID")
+		}
 		if d, ok := defaults[name]; ok {
 			if v = strings.ToUpper(v); v == d {
 				continue
@@ -403,7 +409,9 @@ func (s *series) removals(a *series, by calendar.AddressSet) ([]answer, error) {
 			decline(a.over[k])
 			continue
 		}
-		s.o.Children = append(s.o.Children, a.over[k].Clone())
+		back := a.over[k].Clone()
+		s.o.Children = append(s.o.Children, back)
+		s.follow(a, back, k, by)
 	}
 	if s.master == nil || a.master == nil {
 		return out, nil
@@ -426,6 +434,22 @@ func (s *series) removals(a *series, by calendar.AddressSet) ([]answer, error) {
 		}
 	}
 	return out, nil
+}
+
+// follow lets an override that the client did not send take part in the answer
+// for the series: when it differs from the series in nothing but what people
+// answered, the client may not even know it, and its owner meant it too.
+func (s *series) follow(a *series, back *calendar.Component, k string, by calendar.AddressSet) {
+	was, now := ownLine(a.master, by), ownLine(s.master, by)
+	own := ownLine(back, by)
+	if was == nil || now == nil || own == nil || partstat(own) != partstat(was) || partstat(now) == partstat(was) || isCancelled(back) || !a.hasRule(a.ids[k]) {
+		return
+	}
+	if plain := a.derive(a.ids[k]); slices.Equal(withoutAnswers(a.canon(plain)), withoutAnswers(a.canon(back))) {
+		i := slices.Index(back.Props, own)
+		back.Props[i] = now.Clone()
+		setTransp(back, transpOf(s.master))
+	}
 }
 
 func sortedKeys(m map[string]calendar.DateTime) []string {

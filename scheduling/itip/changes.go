@@ -207,6 +207,9 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 		return st, false
 	case over && !was:
 		st.kind, st.cancelAll = KindCancelled, true
+		// What else changed concerns only copies that are kept.
+		st.full = newMaster && !slices.Equal(withoutStatus(d.a.canon(d.a.master)), withoutStatus(d.b.canon(d.b.master)))
+		st.redundant = st.full
 		return st, true
 	case was && !over:
 		st.full = true
@@ -249,6 +252,10 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 		}
 	}
 	return st, len(st.cancel) > 0 || st.full || len(st.overrides) > 0
+}
+
+func withoutStatus(fs []field) []field {
+	return slices.DeleteFunc(fs, func(f field) bool { return f.name == "STATUS" })
 }
 
 // onlyExcluded tells whether the cancelled instances are all that changed.

@@ -15,6 +15,7 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 		old = nil
 	}
 	store := next.Clone()
+	oneLineEach(store)
 	a, b := read(old), read(store)
 	forced := b.ownServerState(a, by, c)
 	forceMaster := false
@@ -109,7 +110,8 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 				continue
 			}
 			k := personKey(q)
-			if strings.EqualFold(q.Param("SCHEDULE-FORCE-SEND"), "REQUEST") { // RFC 6638 §7.2
+			insists := strings.EqualFold(q.Param("SCHEDULE-FORCE-SEND"), "REQUEST") // RFC 6638 §7.2
+			if insists {
 				if forced == nil {
 					forced = map[string]bool{}
 				}
@@ -134,7 +136,7 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 			case w == nil && ch.Silent: // an import brings its answers along
 			case w == nil || again: // RFC 6638 §3.2.8
 				setPartstat(q, "NEEDS-ACTION")
-			case sent == "NEEDS-ACTION" && ch.AllowReset && touched && partstat(w) != sent:
+			case sent == "NEEDS-ACTION" && partstat(w) != sent && (insists || ch.AllowReset && touched):
 				setPartstat(q, sent)
 			default:
 				if v := partstat(w); v != sent {
@@ -207,4 +209,20 @@ func (s *series) keepAnswers(old *series, by calendar.AddressSet, ch Change) (fo
 		}
 	}
 	return forceMaster
+}
+
+// oneLineEach removes further ATTENDEE lines for the same person (want 11).
+func oneLineEach(o *calendar.Object) {
+	for _, c := range o.Components() {
+		seen := map[string]bool{}
+		c.Props = slices.DeleteFunc(c.Props, func(p *calendar.Property) bool {
+			if p.Name() != "ATTENDEE" {
+				return false
+			}
+			k := personKey(p)
+			twice := seen[k]
+			seen[k] = true
+			return twice
+		})
+	}
 }

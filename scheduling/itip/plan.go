@@ -25,7 +25,8 @@ func PlanChange(c Change) (Plan, error) {
 	if oldRole != RoleNone && c.Old.Kind() == "VTODO" {
 		next = restoreTodo(c.Old, next, by)
 	}
-	if err := sameOrganizer(next); err != nil {
+	next, err := sameOrganizer(next)
+	if err != nil {
 		return Plan{}, err
 	}
 	if err := withinLimits(next, c.Limits); err != nil {
@@ -86,19 +87,32 @@ func PlanRecipient(old, new *calendar.Object, recipient calendar.Address, opt Me
 	return d.messages(opt), nil
 }
 
-// sameOrganizer is RFC 6638 §3.2.4.2.
-func sameOrganizer(o *calendar.Object) error {
+// sameOrganizer is RFC 6638 §3.2.4.2: all components have one ORGANIZER. Some
+// clients leave it out in the master when only one instance has guests; it is
+// written there then.
+func sameOrganizer(o *calendar.Object) (*calendar.Object, error) {
 	p := organizerLine(o)
 	if p == nil {
-		return nil
+		return o, nil
 	}
 	k := personKey(p)
+	missing := false
 	for _, c := range o.Components() {
-		if personKey(c.Prop("ORGANIZER")) != k {
-			return &Error{CondSameOrganizer, "all components need the same ORGANIZER"}
+		q := c.Prop("ORGANIZER")
+		if q != nil && personKey(q) != k {
+			return nil, &Error{CondSameOrganizer, "all components need the same ORGANIZER"}
+		}
+		missing = missing || q == nil
+	}
+	if missing {
+		o = o.Clone()
+		for _, c := range o.Components() {
+			if c.Prop("ORGANIZER") == nil {
+				c.Add(p.Clone())
+			}
 		}
 	}
-	return nil
+	return o, nil
 }
 
 const defaultLimit = 5000

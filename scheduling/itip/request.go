@@ -31,19 +31,30 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 		// touched; the invitation waits in the inbox.
 		return Outcome{Status: statusSuccess, Inbox: m, Kind: KindNew}, nil
 	}
+	if current != nil && roleOf(current, self) == RoleNone {
+		// The same organizer's event, stored by a user who was not invited
+		// then: the invitation takes its place.
+		current, p.Forgotten = nil, nil
+	}
 	s := read(mine)
 	out := Outcome{Status: statusSuccess, OrganizerTransp: mergeTransp(p.OrganizerTransp, s), ServerTransp: p.ServerTransp}
 	if current == nil {
-		if p.Forgotten != nil && StampOf(capped(mine, p)).Compare(*p.Forgotten) <= 0 {
+		if p.Forgotten != nil && forgotten(mine, p) {
 			return Outcome{Status: statusSuccess}, nil // want 14: deleted is deleted
 		}
-		hidden := true
+		// What he declined and threw away stays away.
+		kept := s.components()[:0:0]
 		for _, c := range s.components() {
-			hidden = hidden && partstat(ownLine(c, self)) == "DECLINED"
+			if partstat(ownLine(c, self)) != "DECLINED" || c == s.master && len(s.order) > 0 {
+				kept = append(kept, c)
+			} else if k := s.keyAt(c); k != "" && s.master != nil && recurs(s.master) && !isFuture(c) {
+				s.exclude(s.master, s.ids[k])
+			}
 		}
-		if hidden {
-			return Outcome{Status: statusSuccess}, nil // he declined and threw it away
+		if len(kept) == 0 || len(kept) == 1 && kept[0] == s.master && partstat(ownLine(s.master, self)) == "DECLINED" {
+			return Outcome{Status: statusSuccess}, nil
 		}
+		setComponents(mine, kept)
 		for i, c := range mine.Children {
 			if c.Name != "VTIMEZONE" {
 				n := stored(c)
@@ -75,6 +86,16 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 		out.Inbox, out.NewTag = m, true
 	}
 	return out, nil
+}
+
+// forgotten tells whether the message is no newer than the copy its recipient
+// deleted.
+func forgotten(o *calendar.Object, p Policy) bool {
+	st := StampOf(capped(o, p))
+	if p.Forgotten.Sequence < 0 {
+		return !st.DTStamp.After(p.Forgotten.DTStamp)
+	}
+	return st.Compare(*p.Forgotten) <= 0
 }
 
 // capped is o when its stamps are past, else a copy whose DTSTAMPs are now.
@@ -332,33 +353,42 @@ func sameAlarms(a, b *calendar.Component) bool {
 }
 
 // kind compares the copy before and after: when only other people's answers
-// changed, nobody needs to be told.
+// changed, nobody needs to be told. A SEQUENCE that rose by itself is news, but
+// not one that comes along with answers: a refresh brings every component up
+// to the organizer's state.
 func (g *merge) kind(before, after *series) (Kind, []FieldChange) {
-	quiet := len(before.order) == len(after.order) && (before.master == nil) == (after.master == nil) && len(before.ex) == len(after.ex)
+	quiet := (before.master == nil) == (after.master == nil) && len(before.ex) == len(after.ex)
+	for k := range before.over {
+		quiet = quiet && after.over[k] != nil
+	}
+	raised, answers := false, false
 	var changes []FieldChange
 	for _, c := range after.components() {
 		k := after.keyAt(c)
 		was := before.at(k)
 		if was == nil {
-			quiet = false
 			if was = before.effective(k, after.ids[k]); was == nil {
+				quiet = false
 				continue
 			}
 		}
-		own, old := ownLine(c, g.self), ownLine(was, g.self)
-		if sequenceOf(c) != sequenceOf(was) || partstat(own) != partstat(old) {
+		raised = raised || sequenceOf(c) != sequenceOf(was)
+		if partstat(ownLine(c, g.self)) != partstat(ownLine(was, g.self)) {
 			quiet = false
 		}
 		n := len(changes)
 		changes = fieldChanges(c.Value("RECURRENCE-ID"), before, was, after, c, changes)
-		quiet = quiet && len(changes) == n
+		if len(changes) > n {
+			quiet = false
+		}
+		answers = answers || !slices.Equal(before.canon(was), after.canon(c))
 	}
 	for k := range after.ex {
 		if _, ok := before.ex[k]; !ok {
 			quiet = false
 		}
 	}
-	if quiet {
+	if quiet && (!raised || answers) {
 		return KindRefreshed, nil
 	}
 	if before.dead() && !after.dead() {

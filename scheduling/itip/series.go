@@ -153,7 +153,7 @@ func (s *series) has(id calendar.DateTime) bool {
 		_, out := s.ex[s.key(id)]
 		return p != nil && !out && s.keyOf(p) == s.key(id)
 	}
-	if s.plain == nil {
+	if s.plain == nil { // without the overrides, which HasInstance would count
 		s.plain = &calendar.Object{Component: &calendar.Component{Name: "VCALENDAR"}}
 		for _, c := range s.o.Children {
 			if c.Name == "VTIMEZONE" || c == s.master {
@@ -164,6 +164,9 @@ func (s *series) has(id calendar.DateTime) bool {
 	ok, err := s.plain.HasInstance(s.z, id, s.budget)
 	return err != nil || ok
 }
+
+// hasRule is has for an instance that may have an override.
+func (s *series) hasRule(id calendar.DateTime) bool { return recurs(s.master) && s.has(id) }
 
 // effective is what describes the instance: its override, or a component made
 // from the master (or the nearest THISANDFUTURE override), or nil when there

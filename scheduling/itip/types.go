@@ -95,7 +95,9 @@ type Plan struct {
 }
 
 // Stamp orders messages of one sender about one UID: by SEQUENCE, then by
-// DTSTAMP (RFC 5546 §2.1.5).
+// DTSTAMP (RFC 5546 §2.1.5). A negative Sequence, which only Plan.Forget has,
+// says that the event was over when its copy was deleted: the organizer may
+// begin it again with any SEQUENCE, but not by a message older than DTStamp.
 type Stamp struct {
 	Sequence int       `json:"seq"`
 	DTStamp  time.Time `json:"stamp"`

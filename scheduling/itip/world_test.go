@@ -94,7 +94,7 @@ func (w *world) put(name string, o *calendar.Object, opt putOptions) {
 	}
 	w.rewrite, w.newTag = p.Rewritten, p.NewTag
 	if o == nil {
-		p.Store = nil
+		p.Store, u.replies = nil, map[string]Stamp{}
 		if p.Forget != nil {
 			u.forgotten = p.Forget
 		}
