@@ -32,7 +32,7 @@ func NewBudget() *Budget {
 // Instance is one member of a recurrence set, or the only instance of a
 // component that does not recur.
 type Instance struct {
-	ID         DateTime   // recurrence id in the master's form; in a gap, the time it is read as
+	ID         DateTime   // recurrence id in the master's form (in a gap, the time it is read as)
 	Start, End time.Time  // instants; End is Start where the component has no length
 	StartValue DateTime   // the start in the form of the component that describes it
 	Component  *Component // describes the instance: the master or an override
@@ -120,6 +120,7 @@ type set struct {
 type candidate struct {
 	wall, key int64
 	period    *PeriodValue
+	second    bool // the later of two instants that show wall; only an RDATE can say so
 }
 
 // override is a component with RECURRENCE-ID.
@@ -265,6 +266,8 @@ func (s *set) readRDate(p *Property) error {
 		}
 		if c.wall = c.key; start.Kind != Date {
 			c.wall += s.zone.offset(c.key)
+			at, _ := s.zone.instant(c.wall)
+			c.second = at != c.key
 		}
 		if v.Period {
 			c.period = v
@@ -514,7 +517,10 @@ func (s *set) walkSegments(from, to int64, fits func(*timing, *length, int64, in
 				continue
 			}
 			w := g.idWall(c, start.Kind) + g.delta
-			at, _ := g.zone.instant(w)
+			at := c.key
+			if i > 0 || start.Kind == Date {
+				at, _ = g.zone.instant(w)
+			}
 			end, t, l := int64(0), g.timing, g.length
 			if c.period != nil && i == 0 {
 				var err error
@@ -531,8 +537,12 @@ func (s *set) walkSegments(from, to int64, fits func(*timing, *length, int64, in
 			if err := overridesBefore(c.key); err != nil {
 				return err
 			}
+			id := DateTime{Wall: wallTime(c.wall), Kind: start.Kind, TZID: start.TZID}
+			if c.second {
+				id = UTCDateTime(wallTime(c.key))
+			}
 			if err := give(&Instance{
-				ID:         DateTime{Wall: wallTime(c.wall), Kind: start.Kind, TZID: start.TZID},
+				ID:         id,
 				Start:      wallTime(at),
 				End:        wallTime(end),
 				StartValue: DateTime{Wall: wallTime(w), Kind: g.timing.start.Kind, TZID: g.timing.start.TZID},

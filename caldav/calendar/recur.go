@@ -267,8 +267,8 @@ func (it *ruleIter) seek(t int64) {
 	it.last = max(it.last, t-1)
 }
 
-// final is the last time of a rule with COUNT; false when the rule ends before
-// (year 9999, budget), with the last time known.
+// final is the last time of a rule with COUNT; false when that is not to be
+// known: the years or the budget end before.
 func (it *ruleIter) final() (int64, bool) {
 	if !it.begun {
 		it.begun, it.last = true, it.start
@@ -277,7 +277,7 @@ func (it *ruleIter) final() (int64, bool) {
 	for it.left > 0 {
 		if !it.ready || it.n >= it.size() {
 			if !it.load(it.following()) {
-				return it.last, it.err == nil
+				return it.last, false
 			}
 		}
 		rest := it.size() - it.n
@@ -291,7 +291,7 @@ func (it *ruleIter) final() (int64, bool) {
 		like = min(like, (it.left-1)/max(each, 1))
 		it.left -= like * each
 		if !it.load(it.k + 1 + like) {
-			return it.last, it.err == nil
+			return it.last, false
 		}
 	}
 	return it.last, true

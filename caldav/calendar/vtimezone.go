@@ -325,6 +325,10 @@ func zoneChanges(loc *time.Location, from, to time.Time) (out []zoneChange) {
 		if end.IsZero() || !end.Before(to) {
 			return out
 		}
+		if !end.After(t) { // time.ZoneBounds cuts rules at the 365th day of a year
+			t = t.Add(24 * time.Hour)
+			continue
+		}
 		_, off := end.Add(-time.Second).Zone()
 		name, next := end.Zone()
 		if next != off {

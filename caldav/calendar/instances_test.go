@@ -1,0 +1,224 @@
+package calendar
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listed writes the instances of [from, to) as "id>start/end" with the summary.
+func listed(t testing.TB, o *Object, from, to string) string {
+	t.Helper()
+	var f, u time.Time
+	if from != "" {
+		f = utc(t, from)
+	}
+	if to != "" {
+		u = utc(t, to)
+	}
+	var out []string
+	for i, err := range o.Instances(nil, f, u, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, fmt.Sprintf("%s>%s/%s%s", i.ID.Value(), UTCDateTime(i.Start).Value(), UTCDateTime(i.End).Value(), i.Component.Text("SUMMARY")))
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestInstances(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		lines    string
+		from, to string
+		want     string
+	}{
+		{"override moved into the window", `BEGIN:VEVENT
+UID:1
+DTSTART:20260101T100000Z
+DTEND:20260101T110000Z
+RRULE:FREQ=DAILY;COUNT=3
+END:VEVENT
+BEGIN:VEVENT
+UID:1
+RECURRENCE-ID:20260102T100000Z
+DTSTART:20260301T100000Z
+DTEND:20260301T113000Z
+SUMMARY:x
+END:VEVENT`, "20260301T000000Z", "20260302T000000Z", "20260102T100000Z>20260301T100000Z/20260301T113000Zx"},
+		{"override with the id in UTC", `BEGIN:VEVENT
+UID:1
+DTSTART;TZID=Europe/Berlin:20260101T100000
+DTEND;TZID=Europe/Berlin:20260101T110000
+RRULE:FREQ=DAILY;COUNT=2
+END:VEVENT
+BEGIN:VEVENT
+UID:1
+RECURRENCE-ID:20260102T090000Z
+DTSTART;TZID=Europe/Berlin:20260102T120000
+DTEND;TZID=Europe/Berlin:20260102T130000
+SUMMARY:x
+END:VEVENT`, "", "", "20260101T100000>20260101T090000Z/20260101T100000Z\n20260102T100000>20260102T110000Z/20260102T120000Zx"},
+		{"no master (RFC 6638 3.2.6)", `BEGIN:VEVENT
+UID:1
+RECURRENCE-ID;TZID=Europe/Berlin:20260105T100000
+DTSTART;TZID=Europe/Berlin:20260105T100000
+DURATION:PT1H
+SUMMARY:b
+END:VEVENT
+BEGIN:VEVENT
+UID:1
+RECURRENCE-ID;RANGE=THISANDFUTURE;TZID=Europe/Berlin:20260102T100000
+DTSTART;TZID=Europe/Berlin:20260102T100000
+DURATION:PT1H
+SUMMARY:a
+END:VEVENT`, "", "", "20260102T100000>20260102T090000Z/20260102T100000Za\n20260105T100000>20260105T090000Z/20260105T100000Zb"},
+		{"THISANDFUTURE into another zone", `BEGIN:VEVENT
+UID:1
+DTSTART;TZID=Europe/Berlin:20260101T100000
+DTEND;TZID=Europe/Berlin:20260101T110000
+RRULE:FREQ=WEEKLY;COUNT=20
+END:VEVENT
+BEGIN:VEVENT
+UID:1
+RECURRENCE-ID;RANGE=THISANDFUTURE;TZID=Europe/Berlin:20260108T100000
+DTSTART;TZID=America/New_York:20260108T090000
+DTEND;TZID=America/New_York:20260108T093000
+SUMMARY:ny
+END:VEVENT`, "20260301T000000Z", "20260314T000000Z", "20260305T100000>20260305T140000Z/20260305T143000Zny\n20260312T100000>20260312T140000Z/20260312T143000Zny"},
+		{"EXDATE as a date takes the day", `BEGIN:VEVENT
+UID:1
+DTSTART;TZID=Europe/Berlin:20260101T003000
+RRULE:FREQ=HOURLY;INTERVAL=12;COUNT=4
+EXDATE;VALUE=DATE:20260101
+END:VEVENT`, "", "", "20260102T003000>20260101T233000Z/20260101T233000Z\n20260102T123000>20260102T113000Z/20260102T113000Z"},
+		{"an EXDATE in UTC", `BEGIN:VEVENT
+UID:1
+DTSTART;TZID=Europe/Berlin:20260101T100000
+RRULE:FREQ=DAILY;COUNT=2
+EXDATE:20260101T090000Z
+END:VEVENT`, "", "", "20260102T100000>20260102T090000Z/20260102T090000Z"},
+		{"times in a gap keep the order and come once", `BEGIN:VEVENT
+UID:1
+DTSTART;TZID=Europe/Berlin:20260329T013000
+RRULE:FREQ=DAILY;BYHOUR=1,2,3;BYMINUTE=0,30;COUNT=7
+END:VEVENT`, "20260329T000000Z", "20260329T220000Z",
+			"20260329T013000>20260329T003000Z/20260329T003000Z\n20260329T030000>20260329T010000Z/20260329T010000Z\n20260329T033000>20260329T013000Z/20260329T013000Z"},
+		{"an RDATE in the second hour of a fold", `BEGIN:VEVENT
+UID:1
+DTSTART;TZID=Europe/Berlin:20261025T023000
+RDATE:20261025T013000Z
+END:VEVENT`, "", "", "20261025T023000>20261025T003000Z/20261025T003000Z\n20261025T013000Z>20261025T013000Z/20261025T013000Z"},
+		{"two rules", `BEGIN:VEVENT
+UID:1
+DTSTART:20260101T000000Z
+RRULE:FREQ=DAILY;COUNT=2
+RRULE:FREQ=WEEKLY;COUNT=2
+END:VEVENT`, "", "", "20260101T000000Z>20260101T000000Z/20260101T000000Z\n20260102T000000Z>20260102T000000Z/20260102T000000Z\n20260108T000000Z>20260108T000000Z/20260108T000000Z"},
+		{"an EXRULE is no EXDATE (A04)", `BEGIN:VEVENT
+UID:1
+DTSTART:20260101T000000Z
+RRULE:FREQ=DAILY;COUNT=1
+EXRULE:FREQ=DAILY
+END:VEVENT`, "", "", "20260101T000000Z>20260101T000000Z/20260101T000000Z"},
+		{"an override whose id the set lacks still counts", `BEGIN:VEVENT
+UID:1
+DTSTART:20260101T000000Z
+END:VEVENT
+BEGIN:VEVENT
+UID:1
+RECURRENCE-ID:20260201T000000Z
+DTSTART:20260201T000000Z
+SUMMARY:x
+END:VEVENT`, "20260131T000000Z", "", "20260201T000000Z>20260201T000000Z/20260201T000000Zx"},
+		{"an end before the start is no length", `BEGIN:VEVENT
+UID:1
+DTSTART:20260101T100000Z
+DTEND:20260101T090000Z
+END:VEVENT`, "20260101T095959Z", "20260101T100001Z", "20260101T100000Z>20260101T100000Z/20260101T100000Z"},
+	} {
+		if got := listed(t, icalObject(t, c.lines), c.from, c.to); got != c.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestHasInstance(t *testing.T) {
+	t.Parallel()
+	o := icalObject(t, `BEGIN:VEVENT
+UID:1
+DTSTART;TZID=Europe/Berlin:20200101T100000
+RRULE:FREQ=DAILY
+EXDATE;TZID=Europe/Berlin:20260103T100000
+RDATE;TZID=Europe/Berlin:20260103T150000
+END:VEVENT
+BEGIN:VEVENT
+UID:1
+RECURRENCE-ID;TZID=Europe/Berlin:20260104T100000
+DTSTART;TZID=Europe/Berlin:20260504T100000
+END:VEVENT`)
+	for _, c := range []struct {
+		id   DateTime
+		want bool
+	}{
+		{zoned("Europe/Berlin", "20260102T100000"), true},
+		{zoned("", "20260102T090000Z"), true}, // the same instant
+		{zoned("Europe/Berlin", "20260102T103000"), false},
+		{zoned("Europe/Berlin", "20260103T100000"), false},
+		{zoned("Europe/Berlin", "20260103T150000"), true},
+		{zoned("Europe/Berlin", "20260104T100000"), true},
+		{zoned("Europe/Berlin", "20260504T100000"), true},
+		{zoned("Europe/Berlin", "20191231T100000"), false},
+		{zoned("Europe/Berlin", "20260329T100000"), true},
+	} {
+		if got, err := o.HasInstance(NewZones(o, nil), c.id, nil); err != nil || got != c.want {
+			t.Errorf("%v: %v %v", c.id, got, err)
+		}
+	}
+	days := eventObject(t, "DTSTART;VALUE=DATE:20260101", "RRULE:FREQ=WEEKLY")
+	if ok, err := days.HasInstance(nil, zoned("", "20260108"), nil); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	if ok, err := days.HasInstance(nil, zoned("", "20260109"), nil); ok || err != nil {
+		t.Error(ok, err)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		lines      string
+		start, end string
+		floating   bool
+	}{
+		{"DTSTART:20260101T100000Z\nDTEND:20260101T110000Z", "20260101T100000Z", "20260101T110000Z", false},
+		{"DTSTART:20260101T100000Z", "20260101T100000Z", "20260101T100001Z", false},
+		{"DTSTART;VALUE=DATE:20260101", "20260101T000000Z", "20260102T000000Z", true},
+		{"DTSTART:20260101T100000Z\nRRULE:FREQ=DAILY", "20260101T100000Z", "", false},
+		{"DTSTART:20260101T100000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=1000000000", "20260101T100000Z", "", false},
+		{"DTSTART:20260101T100000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY;COUNT=10", "20260101T100000Z", "20260110T110000Z", false},
+		{"DTSTART:20260101T100000Z\nDURATION:PT1H\nRRULE:FREQ=MINUTELY;COUNT=1000001", "20260101T100000Z", "20271126T214000Z", false},
+		{"DTSTART:20260101T100000Z\nDURATION:PT1H\nRRULE:FREQ=SECONDLY;BYSECOND=1,3;COUNT=100000", "20260101T100000Z", "", false}, // too much to look
+		{"DTSTART:20260101T100000Z\nDTEND:20260101T110000Z\nRDATE:20250101T100000Z,20270101T100000Z", "20250101T100000Z", "20270101T110000Z", false},
+	} {
+		start, end, floating, err := Bounds(eventObject(t, c.lines))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		text := func(at time.Time) string {
+			if at.IsZero() {
+				return ""
+			}
+			return UTCDateTime(at).Value()
+		}
+		if text(start) != c.start || text(end) != c.end || floating != c.floating {
+			t.Errorf("%s: %v to %v %v", c.lines, start, end, floating)
+		}
+	}
+	if _, _, _, err := Bounds(eventObject(t, "DTSTART;TZID=Nowhere:20260101T100000")); CodeOf(err) != CodeInvalidData {
+		t.Error(err)
+	}
+}
