@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 	clock := func() time.Time { return *w.now.Load() }
 	w.db = storagetest.OpenWith(t, storagetest.SQLite, storage.Options{Clock: clock})
 	log := slog.New(slog.DiscardHandler)
-	w.sched = scheduling.New(w.db, nil, scheduling.Config{Now: clock, Log: log, Rand: randomBytes{}})
+	w.sched = scheduling.New(w.db, noTransport{}, scheduling.Config{Now: clock, Log: log, Rand: randomBytes{}})
 	h, err := New(w.db, w.sched, Config{Secret: []byte(strings.Repeat("s", 32)), Auth: w.auth, Refusals: Refusals{errDenied, errSlow},
 		Hash:           func(p string) (string, error) { return "plain:" + p, nil },
 		NewAppPassword: func() (string, string, error) { return "app-password-shown-once", "hash-of-it", nil },
@@ -231,6 +231,17 @@ func (r reply) lacks(t *testing.T, parts ...string) {
 	}
 }
 
+// noTransport is there so that messages are queued; no worker runs here.
+type noTransport struct{}
+
+func (noTransport) Send(context.Context, scheduling.Parcel) ([]scheduling.RecipientResult, error) {
+	return nil, errors.New("no network")
+}
+
+func (noTransport) FreeBusy(context.Context, scheduling.Question) ([]scheduling.RecipientResult, error) {
+	return nil, errors.New("no network")
+}
+
 // randomBytes makes names that differ from each other.
 type randomBytes struct{}
 
@@ -253,4 +264,41 @@ func (r reply) field(t *testing.T, name string) string {
 	}
 	v, _, _ := strings.Cut(rest, `"`)
 	return v
+}
+
+// setColor stores a colour as a program might, without looking at it.
+func (w *world) setColor(a storage.Account, color string) {
+	w.t.Helper()
+	if err := w.db.Tx(w.t.Context(), func(ctx context.Context, tx *storage.Tx) error {
+		c, err := tx.CollectionByName(ctx, a.ID, "calendar")
+		if err != nil {
+			return err
+		}
+		c.Color = color
+		return tx.UpdateCollection(ctx, c)
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// receive hands a message from one account to another, as their programs do.
+func (w *world) receive(from, to storage.Account, body string) {
+	w.t.Helper()
+	msg, err := calendar.Parse(ics(body), calendar.Limits{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	res, err := w.sched.Receive(w.t.Context(), scheduling.Inbound{Via: "local", Originator: calendar.Address("mailto:" + from.Emails[0]), Recipients: []calendar.Address{calendar.Address("mailto:" + to.Emails[0])}, Message: msg})
+	if err != nil || len(res) != 1 || !strings.HasPrefix(res[0].Status, "2") {
+		w.t.Fatalf("receive: %+v %v", res, err)
+	}
+}
+
+// withHeader sets headers, given as names and values in turn.
+func withHeader(pairs ...string) func(*http.Request) {
+	return func(r *http.Request) {
+		for i := 0; i < len(pairs); i += 2 {
+			r.Header.Set(pairs[i], pairs[i+1])
+		}
+	}
 }

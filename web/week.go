@@ -26,6 +26,7 @@ type weekPage struct {
 	Calendars          []legend
 	Zone               string
 	NoZone             bool // no calendar says its zone
+	ClockChange        bool // summer time begins or ends in this week
 	Pending            int  // invitations that wait for an answer
 	Held               int  // mails that wait for a decision
 	Unreadable         int  // events that could not be shown
@@ -94,6 +95,9 @@ func (q *request) week() error {
 	p.Name, p.Prev, p.Next = weekName(monday), weekName(monday.AddDate(0, 0, -7)), weekName(monday.AddDate(0, 0, 7))
 	p.Range, p.Current = rangeText(monday, monday.AddDate(0, 0, 6)), monday.Equal(this)
 	p.Zone, p.NoZone = zoneText(sh.zone, monday.AddDate(0, 0, 3)), sh.zoneFrom == ""
+	_, before := monday.Zone()
+	_, after := monday.AddDate(0, 0, 7).Zone()
+	p.ClockChange = before != after
 	p.Unreadable, p.Crowded = unreadable, len(entries) >= maxWeek
 	pending, err := q.pending(&sh)
 	if err != nil {

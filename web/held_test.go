@@ -1,0 +1,102 @@
+package web
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/kalends/kalends/storage"
+)
+
+const stranger = `METHOD:REQUEST
+BEGIN:VEVENT
+UID:dinner@evil.test
+DTSTAMP:20261101T000000Z
+DTSTART:20261124T180000Z
+DTEND:20261124T200000Z
+SUMMARY:Dinner <b>now</b>
+LOCATION:Town
+ORGANIZER;CN=Sam:mailto:sam@far.test
+ATTENDEE;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:alice@alpha.test
+END:VEVENT`
+
+func (w *world) hold(a storage.Account, from, body string) storage.Quarantined {
+	w.t.Helper()
+	if strings.HasPrefix(body, "METHOD") {
+		body = string(ics(body))
+	}
+	q, err := w.db.AddQuarantine(w.t.Context(), storage.Quarantined{Account: a.ID, From: from, Reason: "unproven: no DKIM signature of far.test", Body: body})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return q
+}
+
+func TestHeldMail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.account("alice", nil)
+	w.account("bob", nil)
+	b := w.signedIn("alice")
+	b.get("/held").want(t, 200, "Nothing is held back")
+	q := w.hold(alice, "mailto:other@far.test", stranger)
+	junk := w.hold(alice, "mailto:x@spam.test", "Win!\n\nClick http://spam.test/<script>alert(1)</script>")
+	b.get("/").want(t, 200, "2 mails are", "held back until you decide")
+	page := b.get("/held")
+	page.want(t, 200, "Wants to invite you", "Dinner &lt;b&gt;now&lt;/b&gt;", "Tue 24 Nov 2026, 19:00 – 21:00", "other@far.test", "sam@far.test", "another address than the sender", "no DKIM signature of far.test",
+		"A mail without a usable calendar part", "Click <a href=")
+	page.lacks(t, "<script>alert")
+
+	// Only its owner decides.
+	path := fmt.Sprintf("/held/%d", q.ID)
+	w.signedIn("bob").post(path, url.Values{"do": {"apply"}}).want(t, 404)
+	b.post(fmt.Sprintf("/held/%d", junk.ID), url.Values{"do": {"apply"}}).want(t, 409, "nothing to apply")
+	b.post(fmt.Sprintf("/held/%d", junk.ID), url.Values{"do": {"ignore"}}).want(t, 303)
+	b.post(path, url.Values{"do": {"burn"}}).want(t, 400)
+	b.post(path, url.Values{"do": {"apply"}}).want(t, 303)
+	_, o := w.stored(alice, "dinner@evil.test")
+	if got := answerOf(o, "", "alice@alpha.test"); got != "NEEDS-ACTION" {
+		t.Errorf("the copy says %s", got)
+	}
+	b.get("/held?done=applied").want(t, 200, "was applied to your calendar", "Nothing is held back")
+	b.get("/invitations").want(t, 200, "Dinner")
+	b.post(path, url.Values{"do": {"apply"}}).want(t, 404, "not held any more")
+
+	// A change of what is known is shown beside what is there.
+	w.hold(alice, "mailto:sam@far.test", strings.NewReplacer("T18", "T19", "LOCATION:Town", "LOCATION:Harbour", "DTSTAMP:20261101", "DTSTAMP:20261102").Replace(stranger))
+	b.get("/held").want(t, 200, "Wants to change an event in your calendar", "<td>Tue 24 Nov 2026, 19:00 – 21:00</td><td>Tue 24 Nov 2026, 20:00 – 21:00</td>", "<td>Town</td><td>Harbour</td>")
+	w.hold(alice, "mailto:sam@far.test", strings.NewReplacer("METHOD:REQUEST", "METHOD:CANCEL", "dinner@", "unknown@").Replace(stranger))
+	b.get("/held").want(t, 200, "Wants to cancel an event", "there is nothing to cancel")
+}
+
+func TestTakeOverAProposal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.account("alice", nil), w.account("bob", nil)
+	w.put(alice, "meeting.ics", strings.Replace(meeting, "RRULE:FREQ=DAILY;COUNT=4\n", "", 1))
+	w.receive(bob, alice, `METHOD:COUNTER
+BEGIN:VEVENT
+UID:meeting@test
+DTSTAMP:20261102T000000Z
+DTSTART;TZID=Europe/Berlin:20261123T160000
+DTEND;TZID=Europe/Berlin:20261123T170000
+SUMMARY:Budget
+COMMENT:I have a train
+ORGANIZER:mailto:alice@alpha.test
+ATTENDEE;CN=Bob;PARTSTAT=TENTATIVE:mailto:bob@alpha.test
+END:VEVENT`)
+	b := w.signedIn("alice")
+	page := b.get("/invitations")
+	page.want(t, 200, "Bob proposes another time or place", "16:00 – 17:00", "I have a train", "Take it over")
+	_, rest, _ := strings.Cut(page.body, `action="/invitations/news/`)
+	name, _, _ := strings.Cut(rest, `"`)
+	b.post("/invitations/news/"+name, url.Values{"do": {"take"}}).want(t, 303)
+	for _, a := range []storage.Account{alice, bob} { // want 17: both sides
+		_, o := w.stored(a, "meeting@test")
+		if got := o.Master().Value("DTSTART"); got != "20261123T160000" {
+			t.Errorf("%s has DTSTART %s", a.Handle, got)
+		}
+	}
+	b.get("/invitations").lacks(t, "Take it over")
+}
