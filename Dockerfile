@@ -5,9 +5,9 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION=unknown
-# Time zones and the pages' assets are embedded in the binary.
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.version=${VERSION}" -o /out/kalends ./cmd/kalends \
+# Time zones and the pages' assets are embedded in the binary, and so is the
+# commit, which `kalends version` shows.
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/kalends ./cmd/kalends \
  && install -d -m 0700 -o 65532 -g 65532 /out/data
 
 FROM scratch

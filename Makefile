@@ -17,7 +17,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the binary, ./kalends
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -X main.version=$(VERSION)" -o kalends ./cmd/kalends
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w" -o kalends ./cmd/kalends
 
 demo: ## two installations and a mail site on this machine
 	$(GO) run ./cmd/kalends demo
@@ -64,7 +64,7 @@ fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./... for all)
 		done; done
 
 image: ## the container image kalends:VERSION
-	docker build --build-arg VERSION=$(VERSION) -t kalends:$(VERSION) -t kalends:latest .
+	docker build -t kalends:$(VERSION) -t kalends:latest .
 
 clean: ## removes what make built here
 	rm -f kalends coverage.*
