@@ -106,6 +106,7 @@ type Receiver interface {
 type Put struct {
 	Actor         Actor
 	Key           storage.ObjectKey
+	Collection    *storage.Collection // as the caller read it; nil: not read
 	Data          []byte
 	IfMatch       []string // entity tags without quotes, "*" for any; nil: not given
 	IfNoneMatch   []string

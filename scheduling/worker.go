@@ -167,7 +167,6 @@ func stateName(s storage.DeliveryState) string {
 // outcome turns a result into the delivery's next state.
 func (s *Service) outcome(d storage.Delivery, r RecipientResult, now time.Time) storage.Delivery {
 	d.Attempts++
-	d.LeaseOwner, d.LeaseUntil = "", 0
 	d.Updated, d.Detail = micros(now), r.Detail
 	if r.Transport != "" {
 		d.Transport = r.Transport

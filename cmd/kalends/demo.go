@@ -5,17 +5,24 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/kalends/kalends/cmd/kalends/demo"
 )
+
+func init() {
+	more = append(more, &struct {
+		Demo demoCmd `cmd:"" help:"See it work: two installations, a mail site and the DNS between them on this machine invite each other."`
+	}{})
+}
 
 // demoCmd plays the story on this machine.
 type demoCmd struct {
 	Exit     bool   `help:"End after the story instead of staying up."`
 	Verbose  bool   `help:"Show the logs of the servers."`
 	Events   int    `help:"Generated events in each calendar." default:"300"`
-	Break    string `hidden:"" enum:",dns,key,cert" default:"" help:"Spoil beta's DNS record, key or certificate."`
+	Break    string `hidden:"" enum:"none,dns,key,cert" default:"none" help:"Spoil beta's DNS record, key or certificate."`
 	MailSite string `hidden:"" help:"Be the mail site, with this DNS resolver."`
 }
 
@@ -30,5 +37,5 @@ func (d *demoCmd) Run() error {
 	if d.Verbose {
 		logs = os.Stderr
 	}
-	return demo.Run(ctx, demo.Options{Exit: d.Exit, Break: d.Break, Verbose: logs, Events: d.Events, Out: os.Stdout})
+	return demo.Run(ctx, demo.Options{Exit: d.Exit, Break: strings.TrimPrefix(d.Break, "none"), Verbose: logs, Events: d.Events, Out: os.Stdout})
 }

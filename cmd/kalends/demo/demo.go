@@ -51,6 +51,7 @@ type story struct {
 	alice, bob  *user
 	carol       *user
 	n           int
+	told        map[string]bool // deliveries that an earlier step was about
 	began       time.Time
 }
 
@@ -71,7 +72,7 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	}
 	defer os.RemoveAll(base)
-	s := &story{Options: opt, ctx: ctx, began: time.Now()}
+	s := &story{Options: opt, ctx: ctx, told: map[string]bool{}, began: time.Now()}
 	defer s.close()
 	if err := s.set(base); err != nil {
 		return fmt.Errorf("%w while it was set up: %w", ErrStep, err)
@@ -341,9 +342,9 @@ const dave = "mailto:dave@mail.test"
 
 // delivery is what `kalends deliveries list --json` says about one recipient.
 type delivery struct {
+	Ref       string `json:"ref"`
 	UID       string `json:"uid"`
 	Recipient string `json:"recipient"`
-	Method    string `json:"method"`
 	State     string `json:"state"`
 	Transport string `json:"transport"`
 	Proof     string `json:"proof"`
@@ -373,8 +374,11 @@ func (s *story) delivered(x *site, uid, recipient, method, transport string) (de
 			return err
 		}
 		for _, e := range list { // newest first
-			if !strings.EqualFold(e.Recipient, recipient) || e.Method != method {
+			if !strings.EqualFold(e.Recipient, recipient) {
 				continue
+			}
+			if s.told[e.Ref] {
+				break // the one of an earlier step
 			}
 			d = e
 			switch {
@@ -387,6 +391,7 @@ func (s *story) delivered(x *site, uid, recipient, method, transport string) (de
 		}
 		return fmt.Errorf("no %s to %s was queued", method, recipient)
 	})
+	s.told[d.Ref] = true
 	return d, err
 }
 
