@@ -22,7 +22,6 @@ type adminPage struct {
 	Hints   []string
 	Queue   []queueDomain
 	Audit   []auditLine
-	Now     string
 }
 
 type adminDomain struct {
@@ -180,11 +179,11 @@ type queuePage struct {
 }
 
 type queueRow struct {
-	Account                     int64
-	ID                          int64
-	Sender, Recipient, Domain   string
-	View                        deliveryView
-	CanRetry, CanCancel, Failed bool
+	Account                   int64
+	ID                        int64
+	Sender, Recipient, Domain string
+	View                      deliveryView
+	CanRetry, CanCancel       bool
 }
 
 const queuePerPage = 100
@@ -226,8 +225,7 @@ func (q *request) adminQueue() error {
 	}
 	for _, d := range list {
 		row := queueRow{Account: int64(d.Account), ID: d.ID, Sender: senders[d.Account].Handle, Recipient: oneLine(mailText(d.Recipient), 200), Domain: d.Domain, View: oneDelivery(d, q.now(), time.UTC)}
-		row.Failed = d.State == storage.DeliveryFailed
-		row.CanRetry = row.Failed || d.State == storage.DeliveryQueued || d.State == storage.DeliveryHeld
+		row.CanRetry = d.State == storage.DeliveryFailed || d.State == storage.DeliveryQueued || d.State == storage.DeliveryHeld
 		row.CanCancel = d.State == storage.DeliveryQueued || d.State == storage.DeliveryHeld
 		p.Rows = append(p.Rows, row)
 	}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"regexp"
 	"strings"
 	"time"
@@ -214,6 +213,3 @@ func partstatOf(p *calendar.Property) string {
 	}
 	return "NEEDS-ACTION"
 }
-
-// errStop ends a range over storage early.
-var errStop = errors.New("web: enough")

@@ -135,7 +135,7 @@ func viewDelivery(a *calendar.Property, list []storage.Delivery, local bool, now
 		case strings.HasPrefix(v.Code, "3") || strings.HasPrefix(v.Code, "5"):
 			v.State, v.Class = "failed", "failed"
 		case local:
-			v.State, v.Class, v.Way, v.Means = "delivered here", "done", wayText("local"), "the person has an account on this server"
+			v.State, v.Class, v.Means = "delivered here", "done", "the person has an account on this server"
 		case v.Code != "":
 			v.State, v.Class = v.Means, "done"
 		}
@@ -192,7 +192,7 @@ func oneDelivery(d storage.Delivery, now time.Time, zone *time.Location) deliver
 		v.Tries = append(v.Tries, tv)
 	}
 	if v.Way == "" {
-		v.Way = "decided when it is sent"
+		v.Way = "the way is chosen when it is sent"
 	}
 	return v
 }

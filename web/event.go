@@ -30,7 +30,6 @@ type eventPage struct {
 	Attendees           []attendee
 	Answer              *answerForm
 	Conflict            bool // somebody changed it meanwhile
-	Local               int  // attendees of this server
 	Live                bool // deliveries are still on their way
 	Week                string
 }
@@ -358,9 +357,6 @@ func (q *request) addDeliveries(p *eventPage, zone *time.Location, uid string, p
 			continue
 		}
 		_, here := local[keys[i]]
-		if here {
-			p.Local++
-		}
 		row.Delivery = viewDelivery(a, byKey[calendar.Address(a.Value()).Key()], here, q.now(), zone)
 		p.Live = p.Live || row.Delivery.Open
 	}

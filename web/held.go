@@ -27,7 +27,7 @@ type heldItem struct {
 	Title, When           string   // of the event it is about
 	Changes               []change // to the reader's own copy
 	Note                  string
-	Text                  []span // of a mail without a usable calendar part
+	Text                  string // of a mail without a usable calendar part; its links are not made handy
 	Usable                bool   // it can be applied
 }
 
@@ -73,7 +73,7 @@ func (q *request) heldItem(sh *shelf, row storage.Quarantined) (heldItem, error)
 	msg, ok := q.heldMessage(row)
 	if !ok {
 		it.What = "A mail without a usable calendar part"
-		it.Text = linked(lines(row.Body, 2000))
+		it.Text = lines(row.Body, 2000)
 		return it, nil
 	}
 	speaker := speakerOf(msg)

@@ -34,8 +34,8 @@ type invitation struct {
 
 // newsItem is something in the scheduling inbox that is no invitation.
 type newsItem struct {
-	Name, Text, Title, Detail, At, Href string
-	Counter                             bool // a proposal that can be taken over
+	Name, Text, Title, Detail, At string
+	Counter                       bool // a proposal that can be taken over
 }
 
 // Bounds of the page.

@@ -44,7 +44,8 @@ type weekDay struct {
 // weekItem is one event in one day.
 type weekItem struct {
 	ID, Class, Href string
-	Title, When     string
+	Title           string
+	When, Until     string // Until: the end, left out where room is scarce
 	Where, Words    string // words: what colours and lines say, for everybody
 	Continued       bool   // began on an earlier day
 }
@@ -270,7 +271,7 @@ func placeWhole(p *weekPage, css *strings.Builder, days []time.Time, list []entr
 			if d < e.day+e.days-1 || e.to.After(days[7]) {
 				it.Class += " goes-on"
 			}
-			fmt.Fprintf(css, "#%s{grid-row:%d}", it.ID, e.lane+1)
+			fmt.Fprintf(css, "#%s{grid-row:%d;--w:%d}", it.ID, e.lane+1, e.day+e.days-d)
 			p.Days[d].AllDay = append(p.Days[d].AllDay, it)
 			p.HasAllDay = true
 		}
@@ -335,14 +336,16 @@ func placeTimed(p *weekPage, css *strings.Builder, days []time.Time, list []entr
 	}
 	for d := range 7 {
 		arrange(blocks[d], func(b block, columns int) {
-			when := b.from.Format("15:04")
+			it := b.item(fmt.Sprintf("e%d-%d", d, len(p.Days[d].Timed)), b.from.Format("15:04"))
 			if b.to.After(b.from) {
-				when += " – " + b.to.Format("15:04")
+				it.Until = " – " + b.to.Format("15:04")
 			}
-			it := b.item(fmt.Sprintf("e%d-%d", d, len(p.Days[d].Timed)), when)
 			it.Continued = b.from.Before(days[d])
 			if b.end-b.start < 40 {
 				it.Class += " short"
+			}
+			if columns > 1 {
+				it.Class += " tight"
 			}
 			fmt.Fprintf(css, "#%s{grid-row:%d/%d;--l:%d;--n:%d}", it.ID, line(b.start), line(b.end+rowMinutes-1), b.column, columns)
 			p.Days[d].Timed = append(p.Days[d].Timed, it)

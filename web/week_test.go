@@ -27,7 +27,7 @@ DTEND;TZID=Europe/Berlin:20261027T150000
 SUMMARY:Stand-up, moved
 END:VEVENT`
 
-var itemText = regexp.MustCompile(`<li id="([^"]*)" class="ev ([^"]*)"><a href="([^"]*)"><span class="when">([^<]*)</span> <span class="title">([^<]*)</span>`)
+var itemText = regexp.MustCompile(`<li id="([^"]*)" class="ev ([^"]*)"><a href="([^"]*)"><span class="when">([^<]*)(?:<span class="until">([^<]*)</span>)?</span> <span class="title">([^<]*)</span>`)
 
 // shown are the events of a week page, day by day: "26 09:00 – 10:00 Title".
 func shown(t *testing.T, page string) []string {
@@ -37,7 +37,7 @@ func shown(t *testing.T, page string) []string {
 		_, rest, _ := strings.Cut(day, `<time datetime="`)
 		date := rest[:10]
 		for _, m := range itemText.FindAllStringSubmatch(day, -1) {
-			out = append(out, fmt.Sprintf("%s %s %s", date[8:], m[4], m[5]))
+			out = append(out, fmt.Sprintf("%s %s%s %s", date[8:], m[4], m[5], m[6]))
 		}
 		if i > 6 {
 			t.Fatal("a week has more than seven days")
@@ -128,7 +128,7 @@ END:VEVENT`)
 	class := map[string]string{}
 	id := map[string]string{}
 	for _, m := range itemText.FindAllStringSubmatch(page.body, -1) {
-		class[m[5]], id[m[5]] = class[m[5]]+"|"+m[2], m[1]
+		class[m[6]], id[m[6]] = class[m[6]]+"|"+m[2], m[1]
 	}
 	for title, want := range map[string]string{"off": "|c0 cancelled", "Asked": "|c0 pending", "conference": "|c0 goes-on|c0 from-before goes-on|c0 from-before", "early": "|c0 short"} {
 		if class[title] != want {
