@@ -1,0 +1,191 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/kalends/kalends/server"
+)
+
+type domainCmd struct {
+	Add    domainAddCmd    `cmd:"" help:"Make a domain ours and give it signing keys."`
+	List   domainListCmd   `cmd:"" help:"List our domains."`
+	Remove domainRemoveCmd `cmd:"" help:"Give up a domain and its keys."`
+	DNS    domainDNSCmd    `cmd:"" name:"dns" help:"Show the DNS records to publish for a domain."`
+}
+
+type domainAddCmd struct {
+	Domain string `arg:"" help:"Mail domain, such as example.org."`
+}
+
+// Run adds the domain.
+func (c *domainAddCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		d, err := ad.AddDomain(a.ctx, c.Domain)
+		if err != nil {
+			return err
+		}
+		a.printf("%s is ours; `kalends domain dns %s` shows the records to publish\n", d.Name, d.Name)
+		return nil
+	})
+}
+
+type domainListCmd struct {
+	JSON bool `name:"json" help:"For programs."`
+}
+
+// Run lists our domains.
+func (c *domainListCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		list, err := ad.Domains(a.ctx)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return a.json(list)
+		}
+		var rows [][]string
+		for _, d := range list {
+			rows = append(rows, []string{d.Name, d.Calendar, d.Mail, d.Created})
+		}
+		return a.table("DOMAIN|CALENDAR KEY|MAIL KEY|ADDED", rows)
+	})
+}
+
+type domainRemoveCmd struct {
+	Domain string `arg:"" help:"Mail domain."`
+	Force  bool   `help:"Also while accounts have addresses in it."`
+}
+
+// Run gives the domain up.
+func (c *domainRemoveCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		if err := ad.RemoveDomain(a.ctx, c.Domain, c.Force); err != nil {
+			return err
+		}
+		a.printf("%s removed; take its records out of the DNS, and out of KALENDS_DOMAINS if it is there\n", c.Domain)
+		return nil
+	})
+}
+
+type domainDNSCmd struct {
+	Domain string `arg:"" help:"One of our domains."`
+	JSON   bool   `name:"json" help:"For programs."`
+}
+
+// Help is shown by --help.
+func (domainDNSCmd) Help() string {
+	return "The output is text for a zone file; lines that begin with ; are comments. Where the server is comes from external_url. Nothing is looked up: `kalends doctor` compares with the DNS."
+}
+
+// Run shows the records.
+func (c *domainDNSCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		if c.JSON {
+			list, err := ad.DNSRecords(a.ctx, c.Domain)
+			if err != nil {
+				return err
+			}
+			return a.json(list)
+		}
+		text, err := ad.ZoneText(a.ctx, c.Domain)
+		if err != nil {
+			return err
+		}
+		a.printf("%s", text)
+		return nil
+	})
+}
+
+type keyCmd struct {
+	Rotate keyRotateCmd `cmd:"" help:"Make the next keys of a domain, or let them sign."`
+	List   keyListCmd   `cmd:"" help:"List keys."`
+	Import keyImportCmd `cmd:"" help:"Take over an existing key."`
+}
+
+type keyRotateCmd struct {
+	Domain   string `arg:"" help:"One of our domains."`
+	Purpose  string `help:"Only calendar (between servers) or mail (DKIM of mails); both when left out." placeholder:"PURPOSE"`
+	Activate bool   `help:"Let the next key sign from now on. Its record must have been published for two hours."`
+}
+
+// Help is shown by --help.
+func (keyRotateCmd) Help() string {
+	return "Run it once: a next key is made and its record shown. Publish the record. Run it with --activate two hours later: the key signs, and the one before stays published for two weeks."
+}
+
+// Run rotates keys.
+func (c *keyRotateCmd) Run(a *app) error {
+	purposes := []string{server.PurposeCalendar, server.PurposeMail}
+	if c.Purpose != "" {
+		purposes = []string{c.Purpose}
+	}
+	return a.admin(func(ad *server.Admin) error {
+		for _, p := range purposes {
+			if c.Activate {
+				k, err := ad.ActivateKey(a.ctx, c.Domain, p)
+				if err != nil {
+					return err
+				}
+				a.printf("the %s key %s of %s signs from now on; leave the record of the key before in the DNS for two weeks\n", p, k.Selector, k.Domain)
+				continue
+			}
+			k, err := ad.RotateKey(a.ctx, c.Domain, p)
+			if err != nil {
+				return err
+			}
+			a.printf("the next %s key of %s is %s; publish its record:\n%s\n", p, k.Domain, k.Selector, k.Line())
+		}
+		if !c.Activate {
+			a.printf("Then, after two hours: kalends key rotate %s --activate\n", c.Domain)
+		}
+		return nil
+	})
+}
+
+type keyListCmd struct {
+	Domain string `arg:"" optional:"" help:"One of our domains; all when left out."`
+	JSON   bool   `name:"json" help:"For programs."`
+}
+
+// Run lists keys.
+func (c *keyListCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		list, err := ad.Keys(a.ctx, c.Domain)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return a.json(list)
+		}
+		var rows [][]string
+		for _, k := range list {
+			rows = append(rows, []string{k.Domain, k.Purpose, k.Selector, k.State, strconv.Itoa(k.Bits), k.Created, k.Changed})
+		}
+		return a.table("DOMAIN|PURPOSE|SELECTOR|STATE|BITS|CREATED|CHANGED", rows)
+	})
+}
+
+type keyImportCmd struct {
+	Domain   string `arg:"" help:"One of our domains."`
+	Purpose  string `help:"calendar (between servers) or mail (DKIM of mails)." required:"" placeholder:"PURPOSE"`
+	Selector string `help:"Selector that the key is published under." required:"" placeholder:"S"`
+	File     string `help:"RSA private key in PEM." required:"" placeholder:"PEM"`
+}
+
+// Run imports the key.
+func (c *keyImportCmd) Run(a *app) error {
+	b, err := os.ReadFile(c.File)
+	if err != nil {
+		return fmt.Errorf("the key file cannot be read: %w", err)
+	}
+	return a.admin(func(ad *server.Admin) error {
+		k, err := ad.ImportKey(a.ctx, c.Domain, c.Purpose, c.Selector, b)
+		if err != nil {
+			return err
+		}
+		a.printf("the %s key %s of %s signs from now on; its record must be published:\n%s\n", k.Purpose, k.Selector, k.Domain, k.Line())
+		return nil
+	})
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kalends": main})
+}
+
+// Each script is a session of an administrator on a fresh SQLite database.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Vars = append(e.Vars, "KALENDS_DATABASE_URL=sqlite:"+e.WorkDir+"/data/kalends.db", "KALENDS_DATA_DIR="+e.WorkDir+"/data")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// code N COMMAND... runs a command and wants the exit code N, and of
+			// a failure one line on the standard error.
+			"code": func(ts *testscript.TestScript, _ bool, args []string) {
+				if len(args) < 2 {
+					ts.Fatalf("usage: code N COMMAND...")
+				}
+				err := ts.Exec(args[1], args[2:]...)
+				got := "0"
+				if err != nil {
+					got = strings.TrimPrefix(err.Error(), "exit status ")
+				}
+				if got != args[0] {
+					ts.Fatalf("exit code %s, want %s", got, args[0])
+				}
+				if lines := strings.Count(ts.ReadFile("stderr"), "\n"); got != "0" && lines > 1 {
+					ts.Fatalf("%d lines on the standard error, want one", lines)
+				}
+			},
+			// ref NAME sets REF to the newest delivery of an account.
+			"ref": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(ts.Exec("kalends", "deliveries", "list", "--user", args[0]))
+				lines := strings.Split(ts.ReadFile("stdout"), "\n")
+				if len(lines) < 2 {
+					ts.Fatalf("no delivery of %s", args[0])
+				}
+				ref, _, _ := strings.Cut(lines[1], " ")
+				ts.Setenv("REF", ref)
+			},
+			// genkey FILE writes a fresh RSA key in PEM.
+			"genkey": func(ts *testscript.TestScript, _ bool, args []string) {
+				key, err := rsa.GenerateKey(rand.Reader, 1024)
+				ts.Check(err)
+				b := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+			},
+		},
+	})
+}

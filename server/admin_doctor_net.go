@@ -1,0 +1,296 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kalends/kalends/federation/discover"
+	"github.com/kalends/kalends/federation/dkim"
+	"github.com/kalends/kalends/federation/imip"
+	"github.com/kalends/kalends/federation/ischedule"
+	"github.com/kalends/kalends/storage"
+)
+
+// checkSubmission signs in at the mail server as a delivery does.
+func checkSubmission(ctx context.Context, cfg *Config, out *Outgoing) error {
+	s, err := imip.NewSubmitter(imip.SubmitConfig{URL: cfg.SMTPURL, Dial: (&federationParts{out: out, s: &server{cfg: cfg}}).dialMail,
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: out.Roots}, Now: time.Now})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Check(ctx), s.Close())
+}
+
+// dialProblem explains why a connection did not come about.
+func dialProblem(err error) (text, fix string) {
+	if errors.Is(err, discover.ErrForbiddenAddress) {
+		return "its address is not public, and others cannot reach it either", "publish the public address; in a private federation allow the network with dial_allow"
+	}
+	return plain(err), "check the address record, the firewall and that the server listens"
+}
+
+// certificate checks the TLS of the external endpoint.
+func (d *doctor) certificate(ctx context.Context, check, host string, port int) bool {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	conn, err := d.out.Dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		text, fix := dialProblem(err)
+		d.broken(check, fix, "cannot be reached: %s", text)
+		return false
+	}
+	defer conn.Close()
+	c := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: d.out.Roots, MinVersion: tls.VersionTLS12})
+	if err := c.HandshakeContext(ctx); err != nil {
+		d.broken(check, "serve a certificate for "+host+" with its whole chain from an authority that others trust", "TLS fails: %s", plain(err))
+		return false
+	}
+	left := time.Until(c.ConnectionState().PeerCertificates[0].NotAfter)
+	if left < certificateIn {
+		d.warn(check, "renew the certificate; Kalends reads changed files by itself", "the certificate ends in %d days", int(left.Hours()/24))
+		return true
+	}
+	d.ok(check, "the certificate is good for %d days", int(left.Hours()/24))
+	return true
+}
+
+// capabilities checks that our receiver answers from outside.
+func (d *doctor) capabilities(ctx context.Context, check, at string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	const fix = "let the proxy pass /ischedule to Kalends and list it under trusted_proxies"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at+"?action=capabilities", nil)
+	if err != nil {
+		d.broken(check, fix, "%s", plain(err))
+		return
+	}
+	resp, err := d.out.HTTP.Do(req)
+	if err != nil {
+		d.broken(check, fix, "/ischedule cannot be read: %s", plain(err))
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && resp.StatusCode == http.StatusOK {
+		_, err = ischedule.ParseCapabilities(body)
+	}
+	if err != nil || resp.StatusCode != http.StatusOK {
+		text := resp.Status
+		if err != nil {
+			text = plain(err)
+		}
+		d.broken(check, fix, "/ischedule does not tell its capabilities: %s", text)
+		return
+	}
+	d.ok(check, "/ischedule tells its capabilities")
+}
+
+// domain compares what the DNS has for one of our domains with what it should.
+func (d *doctor) domain(ctx context.Context, domain string) {
+	check := "dns " + domain
+	want, err := dnsRecords(ctx, d.a.db, &d.a.cfg, domain)
+	if err != nil {
+		d.broken(check, "rotate the key with `kalends key rotate "+domain+"`", "%s", plain(err))
+		return
+	}
+	for _, r := range want {
+		if r.Type == "SRV" {
+			d.srv(ctx, check, r)
+		} else if !strings.Contains(r.Name, "._domainkey.") {
+			d.path(ctx, check, r)
+		}
+	}
+	keys, err := d.a.db.Keys(ctx, domain)
+	if err != nil {
+		d.broken(check, "check the database", "%s", plain(err))
+		return
+	}
+	active := map[string]bool{}
+	for _, k := range keys {
+		active[k.Purpose] = active[k.Purpose] || k.State == storage.KeyActive
+		d.key(ctx, "key "+domain, k)
+	}
+	for _, purpose := range []string{PurposeCalendar, PurposeMail} {
+		if !active[purpose] {
+			d.broken("key "+domain, "`kalends domain add "+domain+"` makes one", "there is no active %s key, so nothing can be signed", purpose)
+		}
+	}
+}
+
+// publish is the fix that the zone text gives.
+func publish(r DNSRecord) string { return "publish: " + r.Line() }
+
+func (d *doctor) srv(ctx context.Context, check string, want DNSRecord) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	name := strings.TrimSuffix(want.Name, ".")
+	got, _, err := d.out.Resolver.LookupSRV(ctx, name)
+	if err != nil {
+		if errors.Is(err, discover.ErrNotFound) {
+			d.broken(check, publish(want), "%s SRV is missing", name)
+		} else {
+			d.broken(check, "check dns_resolver and the name servers of the domain", "%s SRV cannot be looked up: %s", name, plain(err))
+		}
+		return
+	}
+	host, port, _ := endpoint(&d.a.cfg)
+	var seen []string
+	for _, r := range got {
+		seen = append(seen, net.JoinHostPort(r.Target, strconv.Itoa(int(r.Port))))
+		if r.Target == host && int(r.Port) == port {
+			d.ok(check, "%s leads to %s:%d", name, host, port)
+			return
+		}
+	}
+	d.broken(check, publish(want), "%s leads to %s and not to external_url", name, strings.Join(seen, ", "))
+}
+
+func (d *doctor) path(ctx context.Context, check string, want DNSRecord) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	name := strings.TrimSuffix(want.Name, ".")
+	path := strings.TrimPrefix(want.Data[0], "path=")
+	got, _, err := d.out.Resolver.LookupTXT(ctx, name)
+	switch {
+	case errors.Is(err, discover.ErrNotFound):
+		// Without the record peers use the well-known path, which works too.
+		d.warn(check, publish(want), "%s TXT is missing", name)
+	case err != nil:
+		d.broken(check, "check dns_resolver and the name servers of the domain", "%s TXT cannot be looked up: %s", name, plain(err))
+	case discover.TXTPath(got) == path:
+		d.ok(check, "%s has the path %s", name, path)
+	default:
+		d.broken(check, publish(want), "%s TXT has the path %q", name, discover.TXTPath(got))
+	}
+}
+
+// key checks that the DNS shows a key as it is, and that what it signs can be
+// verified with what is published.
+func (d *doctor) key(ctx context.Context, check string, k storage.Key) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	info, err := keyInfo(k)
+	if err != nil {
+		d.broken(check, "rotate the key with `kalends key rotate "+k.Domain+"`", "%s", plain(err))
+		return
+	}
+	if k.State == storage.KeyRetired || k.State == storage.KeyRevoked {
+		return
+	}
+	want := DNSRecord{Name: info.Name, Type: "TXT", Data: dkim.TXTStrings(info.Record)}
+	texts, err := d.published(ctx, k.Domain, k.Selector)
+	missing := d.broken
+	if k.State == storage.KeyNext {
+		missing = d.warn // it does not sign yet
+	}
+	if err != nil {
+		if errors.Is(err, discover.ErrNotFound) {
+			missing(check, publish(want), "the %s key %s (%s) is not published", k.Purpose, k.Selector, k.State)
+		} else {
+			missing(check, "check dns_resolver and the name servers of the domain", "the %s key %s cannot be looked up: %s", k.Purpose, k.Selector, plain(err))
+		}
+		return
+	}
+	same := isPublished(ctx, k, func(context.Context, string, string) ([]string, error) { return texts, nil })
+	if !same {
+		missing(check, publish(want), "what is published as %s is another key than ours", k.Selector)
+		return
+	}
+	if k.State == storage.KeyNext {
+		if k.Changed == k.Created { // now it has been seen: see AdvanceKeys
+			_ = d.a.db.SetKeyState(ctx, k.Domain, k.Purpose, k.Selector, storage.KeyNext)
+		}
+		d.ok(check, "the next %s key %s is published; it signs %s after it was first seen", k.Purpose, k.Selector, keySettles)
+		return
+	}
+	if k.Purpose != PurposeCalendar {
+		d.ok(check, "the %s key %s is published", k.Purpose, k.Selector)
+		return
+	}
+	if err := probe(ctx, k, texts); err != nil {
+		d.broken(check, publish(want), "a signature by %s is not verified with the published record: %s", k.Selector, plain(err))
+		return
+	}
+	d.ok(check, "the calendar key %s is published and a signature by it is verified", k.Selector)
+}
+
+// published reads the key records of a selector from the DNS.
+func (d *doctor) published(ctx context.Context, domain, selector string) ([]string, error) {
+	return publishedBy(d.out.Resolver)(ctx, domain, selector)
+}
+
+// PublishedInDNS asks a resolver, for AdvanceKeys.
+func PublishedInDNS(o *Outgoing) Published { return publishedBy(o.Resolver) }
+
+func publishedBy(r *discover.Resolver) Published {
+	return func(ctx context.Context, domain, selector string) ([]string, error) {
+		got, _, err := r.LookupTXT(ctx, selector+"._domainkey."+domain)
+		var out []string
+		for _, s := range got {
+			out = append(out, strings.Join(s, ""))
+		}
+		return out, err
+	}
+}
+
+// fixedKeys is a key source of records at hand.
+type fixedKeys []string
+
+// Keys gives the records whatever is asked for.
+func (f fixedKeys) Keys(context.Context, string, string, []string) ([]string, error) { return f, nil }
+
+// probe signs a request with our key and verifies it with the published texts.
+func probe(ctx context.Context, k storage.Key, texts []string) error {
+	key, err := ParsePrivateKey([]byte(k.PEM))
+	if err != nil {
+		return err
+	}
+	h := []dkim.Header{{Name: "Content-Type", Value: "text/calendar; charset=utf-8; method=REQUEST; component=VEVENT"}, {Name: "iSchedule-Version", Value: ischedule.Version},
+		{Name: "Originator", Value: "mailto:doctor@" + k.Domain}, {Name: "Recipient", Value: "mailto:doctor@" + k.Domain}}
+	body, now := []byte("BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"), time.Now()
+	sig, err := (&dkim.Signer{Domain: k.Domain, Selector: k.Selector, Key: key}).Sign(h, body, now)
+	if err != nil {
+		return err
+	}
+	_, err = dkim.Verify(ctx, append(h, sig), body, now, fixedKeys(texts), dkim.Policy{})
+	return err
+}
+
+// peer checks the way to another organization.
+func (d *doctor) peer(ctx context.Context, domain string) {
+	ctx, cancel := context.WithTimeout(ctx, 4*checkTimeout)
+	defer cancel()
+	check := "peer " + domain
+	c := ischedule.NewClient(ischedule.ClientConfig{Locator: d.out.Finder, Signers: newKeyring(d.a.db, d.a.cfg.KeyLookup), HTTP: d.out.HTTP.Transport, Now: time.Now})
+	at, caps, trace, err := c.Probe(ctx, domain)
+	for _, s := range trace {
+		d.ok(check, "%s: %s", s.What, s.Text)
+	}
+	if err != nil {
+		decision := d.out.Finder.DiscoverDomain(ctx, domain)
+		switch decision.Kind {
+		case discover.Mail:
+			d.ok(check, "offers no iSchedule; invitations go by mail")
+		case discover.Temporary:
+			d.broken(check, "check dns_resolver, or try again later", "cannot be looked up: %s", plain(err))
+		default:
+			d.broken(check, "ask the administrator there; invitations wait and then go by mail", "%s", plain(err))
+		}
+		return
+	}
+	d.ok(check, "iSchedule %s at %s", strings.Join(caps.Versions, ", "), at)
+	if !caps.Allows("VEVENT", "REQUEST") {
+		d.warn(check, "nothing; such messages go by mail", "takes no invitations to events")
+	}
+	if limit := caps.MaxContentLength; limit > 0 {
+		d.ok(check, "takes messages up to %s", fmt.Sprint(limit, " octets"))
+	}
+}
