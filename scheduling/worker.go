@@ -242,21 +242,29 @@ func (s *Service) carryLocal(ctx context.Context, g []storage.Claimed) ([]Recipi
 	return res, err
 }
 
-// appendTrace adds an attempt to a delivery's trace; the newest 20 are kept.
-func appendTrace(trace string, steps []Step, now time.Time, r RecipientResult) string {
-	type attempt struct {
-		At        time.Time `json:"at"`
-		Transport string    `json:"transport,omitempty"`
-		Status    string    `json:"status"`
-		Retry     bool      `json:"retry,omitempty"`
-		Detail    string    `json:"detail,omitempty"`
-		Steps     []Step    `json:"steps,omitempty"`
-	}
-	var all []attempt
+// Attempt is one entry of a delivery's trace.
+type Attempt struct {
+	At        time.Time `json:"at"`
+	Transport string    `json:"transport,omitempty"`
+	Status    string    `json:"status"`
+	Retry     bool      `json:"retry,omitempty"`
+	Detail    string    `json:"detail,omitempty"`
+	Steps     []Step    `json:"steps,omitempty"`
+}
+
+// ReadTrace reads storage.Delivery.Trace, oldest attempt first; what cannot be
+// read is an empty trace.
+func ReadTrace(trace string) []Attempt {
+	var all []Attempt
 	if trace != "" {
 		_ = json.Unmarshal([]byte(trace), &all)
 	}
-	all = append(all, attempt{At: now.UTC(), Transport: r.Transport, Status: r.Status, Retry: r.Retry, Detail: r.Detail, Steps: steps})
+	return all
+}
+
+// appendTrace adds an attempt to a delivery's trace; the newest 20 are kept.
+func appendTrace(trace string, steps []Step, now time.Time, r RecipientResult) string {
+	all := append(ReadTrace(trace), Attempt{At: now.UTC(), Transport: r.Transport, Status: r.Status, Retry: r.Retry, Detail: r.Detail, Steps: steps})
 	if len(all) > 20 {
 		all = all[len(all)-20:]
 	}

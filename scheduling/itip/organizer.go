@@ -24,7 +24,7 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 	}
 	b = read(store) // keepAnswers may have added overrides
 	d := newDiff(a, b, by)
-	d.forceMaster = forceMaster
+	d.forceMaster = d.forceMaster || forceMaster
 	d.find(c.Force, forced)
 
 	// RFC 5546 §2.1.4: never lower than what was given out; raised when an
