@@ -24,6 +24,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling"
 )
 
 // Options of a run.
@@ -382,8 +383,10 @@ func (s *story) delivered(x *site, uid, recipient, method, transport string) (de
 			}
 			d = e
 			switch {
-			case e.State == "done" && e.Transport != transport:
-				return fmt.Errorf("the %s to %s went by %s instead of %s: %s", method, recipient, e.Transport, transport, e.Detail)
+			case (e.State == "done" || e.State == "failed") && e.Transport != transport:
+				return final{fmt.Errorf("the %s to %s went by %s instead of %s: %s", method, recipient, e.Transport, transport, s.why(x, e))}
+			case e.State == "failed":
+				return final{fmt.Errorf("the %s to %s failed: %s", method, recipient, s.why(x, e))}
 			case e.State != "done":
 				return fmt.Errorf("the %s to %s is %s after %d attempts: %s", method, recipient, e.State, e.Attempts, e.Detail)
 			}
@@ -395,7 +398,25 @@ func (s *story) delivered(x *site, uid, recipient, method, transport string) (de
 	return d, err
 }
 
-// object builds the invitation: a weekly meeting in Berlin.
+// why reads the trace of a delivery: what the servers found out on the way.
+func (s *story) why(x *site, d delivery) string {
+	text, err := x.command(s.ctx, "", "deliveries", "show", d.Ref, "--json")
+	var show struct {
+		Trace []scheduling.Attempt `json:"trace"`
+	}
+	if err != nil || json.Unmarshal([]byte(text), &show) != nil {
+		return d.Detail
+	}
+	var parts []string
+	for _, a := range show.Trace[max(0, len(show.Trace)-1):] {
+		for _, st := range a.Steps {
+			parts = append(parts, st.What+": "+st.Text)
+		}
+	}
+	return strings.Join(append(parts, d.Detail), "; ")
+}
+
+// invitation builds the event: a weekly meeting in Berlin.
 func (s *story) invitation(uid string, start time.Time) *calendar.Object {
 	text := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Alice's calendar program//EN\r\n" + zonesICS["Europe/Berlin"] +
 		"BEGIN:VEVENT\r\nUID:" + uid + "\r\nDTSTAMP:" + time.Now().UTC().Format("20060102T150405Z") + "\r\nSUMMARY:Federation round table\r\nLOCATION:Room 1\r\n" +

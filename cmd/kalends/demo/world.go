@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -169,6 +170,9 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
+// final is an error that waiting does not mend.
+type final struct{ error }
+
 // waitFor tries until f succeeds or the time is over; the last error tells
 // what was still missing.
 func waitFor(limit time.Duration, f func() error) (time.Duration, error) {
@@ -178,6 +182,10 @@ func waitFor(limit time.Duration, f func() error) (time.Duration, error) {
 		took := time.Since(start)
 		if err == nil {
 			return took, nil
+		}
+		var end final
+		if errors.As(err, &end) {
+			return took, end.error
 		}
 		if took > limit {
 			return took, fmt.Errorf("%w (waited %s)", err, limit)

@@ -1,0 +1,4 @@
+package demo
+
+// Generate is generate, for the tests.
+var Generate = generate
