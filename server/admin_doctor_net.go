@@ -278,6 +278,10 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 		decision := d.out.Finder.DiscoverDomain(ctx, domain)
 		switch decision.Kind {
 		case discover.Mail:
+			if srv, _, err := d.out.Resolver.LookupSRV(ctx, "_ischedules._tcp."+domain); err == nil && !decision.Absent && len(srv) > 0 {
+				d.broken(check, "ask the administrator there for a public address, or allow the network with dial_allow", "offers iSchedule where we cannot go: %s; invitations go by mail", decision.Reason)
+				return
+			}
 			d.ok(check, "offers no iSchedule; invitations go by mail")
 		case discover.Temporary:
 			d.broken(check, "check dns_resolver, or try again later", "cannot be looked up: %s", plain(err))

@@ -104,19 +104,16 @@ func nextSelector(purpose string, have []storage.Key, now time.Time) (string, er
 }
 
 // ensureKeys gives a domain an active key for each purpose that has none. Of
-// several nodes that do it at once one wins, by the selector's uniqueness.
+// several nodes that do it at once one wins: all decide and choose the selector
+// by one reading, so that who comes late meets the same name.
 func ensureKeys(ctx context.Context, db *storage.DB, domain string, now time.Time) (made bool, err error) {
+	have, err := db.Keys(ctx, domain)
+	if err != nil {
+		return false, err
+	}
 	for _, purpose := range []string{PurposeCalendar, PurposeMail} {
-		_, err := db.ActiveKey(ctx, domain, purpose)
-		if err == nil {
+		if slices.ContainsFunc(have, func(k storage.Key) bool { return k.Purpose == purpose && k.State == storage.KeyActive }) {
 			continue
-		}
-		if !errors.Is(err, storage.ErrNotFound) {
-			return made, err
-		}
-		have, err := db.Keys(ctx, domain)
-		if err != nil {
-			return made, err
 		}
 		selector, err := nextSelector(purpose, have, now)
 		if err != nil {

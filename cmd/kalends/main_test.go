@@ -5,9 +5,11 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -53,6 +55,31 @@ func TestScripts(t *testing.T) {
 				}
 				ref, _, _ := strings.Cut(lines[1], " ")
 				ts.Setenv("REF", ref)
+			},
+			// freeport VAR sets VAR to an address on loopback that is free.
+			"freeport": func(ts *testscript.TestScript, _ bool, args []string) {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				ts.Check(err)
+				ts.Setenv(args[0], l.Addr().String())
+				ts.Check(l.Close())
+			},
+			// waitfor COMMAND... runs a command until it succeeds.
+			"waitfor": func(ts *testscript.TestScript, _ bool, args []string) {
+				for range 600 {
+					if ts.Exec(args[0], args[1:]...) == nil {
+						return
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				ts.Fatalf("%s does not succeed", strings.Join(args, " "))
+			},
+			// nosecret FILE wants that the first line of a file is nowhere in
+			// what the last command wrote.
+			"nosecret": func(ts *testscript.TestScript, _ bool, args []string) {
+				secret, _, _ := strings.Cut(ts.ReadFile(args[0]), "\n")
+				if secret == "" || strings.Contains(ts.ReadFile("stdout")+ts.ReadFile("stderr"), secret) {
+					ts.Fatalf("the secret of %s was printed, or there is none", args[0])
+				}
 			},
 			// genkey FILE writes a fresh RSA key in PEM.
 			"genkey": func(ts *testscript.TestScript, _ bool, args []string) {
