@@ -43,23 +43,40 @@ type diff struct {
 	update     bool // somebody who was invited before hears something
 }
 
-func newDiff(a, b *series, by calendar.AddressSet) *diff {
-	d := &diff{a: a, b: b, by: by}
+func newDiff(a, b *series, by calendar.AddressSet, only string) *diff {
+	d := &diff{a: a, b: b, by: by, only: only}
 	if a.master != nil && b.master != nil {
 		d.masterSame = sameMeaning(a, a.master, b, b.master)
 	} else {
 		d.masterSame = a.master == nil && b.master == nil
 	}
-	exSame := len(a.ex) == len(b.ex)
-	for k := range a.ex {
-		_, ok := b.ex[k]
-		exSame = exSame && ok
+	ax, bx := a.excluded(only), b.excluded(only)
+	exSame := len(ax) == len(bx)
+	for k := range ax {
+		exSame = exSame && bx[k]
 	}
 	if d.masterSame && !exSame {
 		d.masterSame, d.exAdded = false, true
 	}
 	d.instances = d.changed()
 	return d
+}
+
+// excluded are the keys of the EXDATEs; for one person also the instances that
+// do not list him, which Tailor turns into EXDATEs.
+func (s *series) excluded(person string) map[string]bool {
+	out := make(map[string]bool, len(s.ex))
+	for k := range s.ex {
+		out[k] = true
+	}
+	if person != "" {
+		for _, k := range s.order {
+			if c := s.over[k]; line(c, person) == nil && !isFuture(c) {
+				out[k] = true
+			}
+		}
+	}
+	return out
 }
 
 // changed lists the instances that either object describes apart from the

@@ -23,7 +23,7 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 		forceMaster = b.keepAnswers(a, by, c)
 	}
 	b = read(store) // keepAnswers may have added overrides
-	d := newDiff(a, b, by)
+	d := newDiff(a, b, by, "")
 	d.forceMaster = d.forceMaster || forceMaster
 	d.find(c.Force, forced)
 
@@ -63,7 +63,7 @@ func planCancelAll(c Change, by calendar.AddressSet) (Plan, error) {
 	for _, n := range s.components() {
 		setSequence(n, top)
 	}
-	d := newDiff(s, read(nil), by)
+	d := newDiff(s, read(nil), by, "")
 	d.find(false, nil)
 	p.Messages = d.messages(MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
 	return p, nil

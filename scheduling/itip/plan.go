@@ -81,8 +81,7 @@ func PlanRecipient(old, new *calendar.Object, recipient calendar.Address, opt Me
 	if recipient.Key() == "" {
 		return nil, &Error{CondValidObject, "the recipient's address is invalid"}
 	}
-	d := newDiff(read(old), read(new), calendar.NewAddressSet(opt.By...))
-	d.only = recipient.Key()
+	d := newDiff(read(old), read(new), calendar.NewAddressSet(opt.By...), recipient.Key())
 	d.find(false, nil)
 	return d.messages(opt), nil
 }
