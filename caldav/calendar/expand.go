@@ -179,7 +179,7 @@ func inUTC(c *Component, z *Zones, set map[string]*Property) (*Component, error)
 			}
 			continue
 		}
-		if p.Param("TZID") != "" {
+		if p.Param("TZID") != "" && p.name != "BEGIN" && p.name != "END" { // those two would become brackets
 			var err error
 			if p, err = propertyInUTC(p, z); err != nil {
 				return nil, err

@@ -74,7 +74,8 @@ type ruleIter struct {
 	mdays, mdaysBack uint32 // bit d: day d, d-th day from the end
 	wdays            uint8  // bit: weekday
 	nth              []RuleDay
-	anyDay           bool // BYDAY is present
+	nthDays          uint8 // bit: weekday of nth
+	anyDay           bool  // BYDAY is present
 	hourMask         uint32
 	minuteMask       uint64
 	secondMask       uint64
@@ -125,6 +126,7 @@ func newRuleIter(r *Rule, start int64, date bool, stop int64, b *Budget) *ruleIt
 			it.wdays |= 1 << v.Day
 		} else {
 			it.nth = append(it.nth, v)
+			it.nthDays |= 1 << v.Day
 		}
 	}
 
@@ -545,6 +547,9 @@ func (it *ruleIter) weekDay(day, pos, length int) bool {
 	wd := weekday(day)
 	if it.wdays&(1<<wd) != 0 {
 		return true
+	}
+	if it.nthDays&(1<<wd) == 0 {
+		return false
 	}
 	for _, v := range it.nth {
 		if int(v.Day) == wd && (v.N == (pos-1)/7+1 || v.N == -((length-pos)/7+1)) {
