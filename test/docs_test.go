@@ -45,6 +45,14 @@ func TestNamedTestsExist(t *testing.T) {
 	if n == 0 {
 		t.Error("docs/rfc.md names no test")
 	}
+	scenario := regexp.MustCompile("`([a-z]+(?:-[a-z0-9]+)*-?\\*?)`")
+	for _, m := range regexp.MustCompile("`scheduling/itip.TestScenarios` \\(([^)]*)\\)").FindAllStringSubmatch(string(text), -1) {
+		for _, g := range scenario.FindAllStringSubmatch(m[1], -1) {
+			if files, err := filepath.Glob(filepath.Join(root, "scheduling", "itip", "testdata", g[1]+".txtar")); err != nil || len(files) == 0 {
+				t.Errorf("docs/rfc.md: there is no scenario %s", g[1])
+			}
+		}
+	}
 	var status, where int // columns
 	for i, line := range strings.Split(string(text), "\n") {
 		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") {
