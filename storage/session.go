@@ -97,9 +97,13 @@ func queryOne[T any](ctx context.Context, s session, scan func(rows) (T, error),
 func scanInt(r rows) (n int64, err error)   { err = r.Scan(&n); return }
 func scanText(r rows) (s string, err error) { err = r.Scan(&s); return }
 
-// jsonText is v for a parameter that @rows or @list unfolds.
+// jsonText is v for a parameter that @rows or @list unfolds. A nil slice is an
+// empty list: PostgreSQL unfolds no null.
 func jsonText(v any) (string, error) {
 	b, err := json.Marshal(v)
+	if string(b) == "null" {
+		return "[]", err
+	}
 	return string(b), err
 }
 
