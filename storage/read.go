@@ -104,6 +104,9 @@ func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQue
 		}
 		text += ` AND o.component IN (SELECT v.value FROM @list(` + param(list) + `; v))`
 	}
+	if q.Flags != 0 {
+		text += ` AND (o.flags & ` + param(int64(q.Flags)) + `) <> 0`
+	}
 	text += ` ORDER BY o.name`
 	if q.Limit > 0 {
 		text += ` LIMIT ` + param(int64(q.Limit))

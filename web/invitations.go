@@ -45,18 +45,18 @@ const (
 )
 
 // pending finds copies of coming events that the person has not answered. The
-// index leaves over few: only objects that invite somebody are parsed.
+// index leaves over few: only what others invite the person to is parsed.
 func (q *request) pending(sh *shelf) ([]invitation, error) {
 	self := q.self()
 	now := q.now()
 	var out []invitation
 	for _, c := range sh.calendars {
 		var names []string
-		for row, err := range q.s.db.Select(q.ctx, c.CollectionKey, storage.ObjectQuery{Components: []string{"VEVENT"}, From: storage.Micros(now), To: math.MaxInt64}) {
+		for row, err := range q.s.db.Select(q.ctx, c.CollectionKey, storage.ObjectQuery{Components: []string{"VEVENT"}, From: storage.Micros(now), To: math.MaxInt64, Flags: storage.FlagAttendee}) {
 			if err != nil {
 				return nil, err
 			}
-			if row.Flags&storage.FlagAttendee != 0 && len(names) < 1000 {
+			if row.Flags&storage.FlagOrganizer == 0 && len(names) < 1000 { // one's own meetings wait for nobody
 				names = append(names, row.Name)
 			}
 		}

@@ -412,6 +412,12 @@ func testReads(t *testing.T, db *storage.DB) {
 		if i == 20 {
 			o.End = o.Start
 		}
+		switch i {
+		case 3, 14:
+			o.Flags = storage.FlagScheduling | storage.FlagAttendee
+		case 15:
+			o.Flags = storage.FlagScheduling | storage.FlagOrganizer
+		}
 		writes = append(writes, put(o))
 	}
 	apply(t, db, writes...)
@@ -434,6 +440,10 @@ func testReads(t *testing.T, db *storage.DB) {
 	equal(t, "components", selected(storage.ObjectQuery{Components: []string{"VTODO", "VJOURNAL"}}), "09 19 29")
 	equal(t, "uid", selected(storage.ObjectQuery{UID: "u7"}), "07")
 	equal(t, "limit", selected(storage.ObjectQuery{Limit: 2}), "00 01")
+	equal(t, "flag", selected(storage.ObjectQuery{Flags: storage.FlagAttendee}), "03 14")
+	equal(t, "any of the flags", selected(storage.ObjectQuery{Flags: storage.FlagAttendee | storage.FlagOrganizer}), "03 14 15")
+	equal(t, "no such flag", selected(storage.ObjectQuery{Flags: storage.FlagRead}), "")
+	equal(t, "everything at once", selected(storage.ObjectQuery{UID: "u14", From: 1000, To: 5000, Components: []string{"VEVENT"}, Flags: storage.FlagScheduling, Columns: storage.ColumnData, Limit: 5}), "14")
 	var got []string
 	for o, err := range db.Get(bg, k, []string{"05.ics", "none", "01.ics", "05.ics"}, storage.ColumnData) {
 		ok(t, err)
