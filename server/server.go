@@ -144,12 +144,17 @@ func assemble(ctx context.Context, cfg *Config, db *storage.DB, log *slog.Logger
 		ExternalURL: s.externalURL, RemoteAddr: remote, RequestID: RequestID,
 		Refusals: caldav.Refusals{Denied: auth.ErrDenied, Slow: auth.ErrSlow}, Log: log,
 	})
+	// An app password is for one program; it opens no pages (abuse A23).
+	people, err := auth.NewChecker(nil, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	secret, err := secretOf(ctx, db, "web.session")
 	if err != nil {
 		return nil, err
 	}
 	pages, err := web.New(db, s.sched, web.Config{
-		Secret: secret, Auth: checker, Hash: auth.Hash, NewAppPassword: auth.NewAppPassword, ExternalURL: s.externalURL, RemoteAddr: remote, RequestID: RequestID,
+		Secret: secret, Auth: people, Hash: auth.Hash, NewAppPassword: auth.NewAppPassword, ExternalURL: s.externalURL, RemoteAddr: remote, RequestID: RequestID,
 		Refusals: web.Refusals{Denied: auth.ErrDenied, Slow: auth.ErrSlow}, Now: time.Now, Log: log,
 		DNSHints: func(ctx context.Context) []string { return DNSHints(ctx, db, cfg) },
 	})
