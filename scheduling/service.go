@@ -33,6 +33,8 @@ type Config struct {
 	FreeBusyWait   time.Duration             // deadline of a question to peers: 10 s
 	PerDomain      int                       // deliveries in flight per domain: 4
 	Workers        int                       // deliveries in flight: 16
+	Lease          time.Duration             // how long a worker may hold a delivery before another one takes over: 2 min
+	Grace          time.Duration             // how long deliveries in flight may take when Run is to end: 10 s
 	Node           string                    // name of this process in leases
 	Now            func() time.Time          // time.Now
 	Rand           io.Reader                 // crypto/rand.Reader
@@ -82,6 +84,8 @@ func New(db *storage.DB, t Transport, cfg Config) *Service {
 	def(&cfg.RefreshDelay, 300*time.Millisecond)
 	def(&cfg.WriteBackDelay, 2*time.Second)
 	def(&cfg.FreeBusyWait, 10*time.Second)
+	def(&cfg.Lease, 2*time.Minute)
+	def(&cfg.Grace, 10*time.Second)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -13,21 +13,26 @@ import (
 	"github.com/kalends/kalends/storage"
 )
 
-// leaseFor is how long a worker may hold a delivery; a crash makes it free for
-// others after that.
-const leaseFor = 2 * time.Minute
-
 // Run works the queues until ctx ends: deliveries, refreshes of attendees, and
 // the write-back of statuses. Several processes may run it on one database.
+// When ctx ends nothing new is begun; what is in flight may end within
+// Config.Grace, so that an orderly stop leaves nothing to be sent twice. After
+// a crash the end of the lease makes it free for others.
 func (s *Service) Run(ctx context.Context) {
 	slots := make(chan struct{}, s.cfg.Workers)
 	var busy sync.WaitGroup
-	defer busy.Wait()
+	flight, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		late := time.AfterFunc(s.cfg.Grace, cut)
+		busy.Wait()
+		late.Stop()
+		cut()
+	}()
 	if err := s.resumeDeletions(ctx); err != nil && ctx.Err() == nil {
 		s.cfg.Log.Error("calendars that were being deleted are left for the next start", "error", err)
 	}
 	for ctx.Err() == nil {
-		did := s.Step(ctx, func(work func()) {
+		did := s.step(ctx, flight, func(work func()) {
 			slots <- struct{}{}
 			busy.Add(1)
 			go func() {
@@ -59,8 +64,13 @@ func (s *Service) Step(ctx context.Context, spawn func(func())) bool {
 	if spawn == nil {
 		spawn = func(f func()) { f() }
 	}
+	return s.step(ctx, ctx, spawn)
+}
+
+// step is Step whose deliveries live as long as flight.
+func (s *Service) step(ctx, flight context.Context, spawn func(func())) bool {
 	did := s.stepRefresh(ctx)
-	claimed, err := s.db.Claim(ctx, s.cfg.Node, s.cfg.Now(), leaseFor, 64, s.cfg.PerDomain)
+	claimed, err := s.db.Claim(ctx, s.cfg.Node, s.cfg.Now(), s.cfg.Lease, 64, s.cfg.PerDomain)
 	if err != nil {
 		s.complain(ctx, "the delivery queue cannot be read", err)
 		return false
@@ -75,7 +85,7 @@ func (s *Service) Step(ctx context.Context, spawn func(func())) bool {
 	}
 	for _, id := range order {
 		g := groups[id]
-		spawn(func() { s.carry(ctx, g) })
+		spawn(func() { s.carry(flight, g) })
 	}
 	return s.stepWriteBack(ctx) || did || len(claimed) > 0
 }

@@ -143,7 +143,7 @@ func (s *Service) edit(ctx context.Context, tx *storage.Tx, account storage.Acco
 
 // stepRefresh tells attendees what others answered, and lets rooms answer.
 func (s *Service) stepRefresh(ctx context.Context) bool {
-	list, err := s.db.ClaimRefresh(ctx, s.cfg.Node, s.cfg.Now(), leaseFor, 32)
+	list, err := s.db.ClaimRefresh(ctx, s.cfg.Node, s.cfg.Now(), s.cfg.Lease, 32)
 	if err != nil {
 		s.complain(ctx, "the refresh queue cannot be read", err)
 		return false

@@ -42,6 +42,7 @@ type Config struct {
 	RetryMin     Dur    `toml:"retry_min" help:"wait after the first temporary failure of a delivery"`
 	RetryMax     Dur    `toml:"retry_max" help:"longest wait between attempts"`
 	RetryExpiry  Dur    `toml:"retry_expiry" help:"when a delivery is given up"`
+	Lease        Dur    `toml:"delivery_lease" help:"how long a server may work on a delivery before another one takes over, as after a crash; longer than a slow peer takes"`
 	HoldDelete   Dur    `toml:"hold_delete" help:"how long messages caused by a DELETE wait for the event to return; 0: off"`
 	LogLevel     string `toml:"log_level" help:"debug, info, warn or error"`
 	LogFormat    string `toml:"log_format" help:"text or json"`
@@ -53,6 +54,7 @@ type Config struct {
 	ISchedule    bool   `toml:"ischedule" help:"speak iSchedule with other domains"`
 	KeyLookup    bool   `toml:"ischedule_http_keys" help:"look keys up by http/well-known, and serve ours there"`
 	FreeBusyFor  string `toml:"ischedule_freebusy" help:"who may ask for busy times from other domains: signed or nobody"`
+	ReadTimeout  Dur    `toml:"read_timeout" help:"how long a client may take to send a request with its body"`
 	ShutdownWait Dur    `toml:"shutdown_wait" help:"how long running requests may take after the stop signal"`
 }
 
@@ -151,9 +153,9 @@ func words(s string) (out []string) {
 func DefaultConfig() Config {
 	return Config{
 		DatabaseURL: "sqlite:kalends-data/kalends.db", HTTPListen: "127.0.0.1:8080", Management: "127.0.0.1:8081", DataDir: "kalends-data",
-		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), HoldDelete: Dur(5 * time.Second),
+		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), Lease: Dur(2 * time.Minute), HoldDelete: Dur(5 * time.Second),
 		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, MaxConns: 16, LocalInline: 250,
-		ISchedule: true, KeyLookup: true, FreeBusyFor: "signed", ShutdownWait: Dur(20 * time.Second),
+		ISchedule: true, KeyLookup: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
 	}
 }
 
@@ -306,7 +308,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("smtp_url is smtp://[user:password@]host:port or smtps://...")
 		}
 	}
-	for name, d := range map[string]Dur{"retry_min": c.RetryMin, "retry_max": c.RetryMax, "retry_expiry": c.RetryExpiry, "shutdown_wait": c.ShutdownWait} {
+	for name, d := range map[string]Dur{"retry_min": c.RetryMin, "retry_max": c.RetryMax, "retry_expiry": c.RetryExpiry, "delivery_lease": c.Lease, "read_timeout": c.ReadTimeout, "shutdown_wait": c.ShutdownWait} {
 		if d <= 0 {
 			return fmt.Errorf("%s is a positive duration", name)
 		}

@@ -40,7 +40,6 @@ import (
 // connection, never the server.
 const (
 	headerTimeout = 15 * time.Second
-	readTimeout   = 2 * time.Minute
 	writeTimeout  = 10 * time.Minute // long listings stream
 	idleTimeout   = 3 * time.Minute
 	maxHeader     = 64 << 10
@@ -116,7 +115,7 @@ func SchedulingConfig(cfg *Config, log *slog.Logger) scheduling.Config {
 		Limits:         CalendarLimits(cfg),
 		Rules:          calendar.Rules{MaxSize: int(cfg.MaxBody), MaxInstances: cfg.MaxInstances, MaxAttendees: cfg.MaxAttendees},
 		LocalThreshold: cfg.LocalInline, HoldDelete: hold,
-		RetryMin: time.Duration(cfg.RetryMin), RetryMax: time.Duration(cfg.RetryMax), RetryExpiry: time.Duration(cfg.RetryExpiry),
+		RetryMin: time.Duration(cfg.RetryMin), RetryMax: time.Duration(cfg.RetryMax), RetryExpiry: time.Duration(cfg.RetryExpiry), Lease: time.Duration(cfg.Lease),
 		Rand: rand.Reader, Log: log,
 	}
 }
@@ -280,7 +279,7 @@ func (s *server) serve(ctx context.Context, out io.Writer) error {
 		return nil
 	}
 	web := func(h http.Handler) *http.Server {
-		return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: time.Duration(s.cfg.ReadTimeout), WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 			MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), Protocols: protocols()}
 	}
 	if s.cfg.HTTPListen != "" {
