@@ -41,7 +41,6 @@ func processCancel(m, current *calendar.Object, p Policy, self calendar.AddressS
 	} else {
 		for _, k := range s.order {
 			heard = cancelInstance(s, k, cur, store, p) || heard
-			cur = read(store)
 		}
 		if len(store.Components()) == 0 {
 			return Outcome{Status: statusSuccess, Remove: true, Changed: true, NewTag: true, Inbox: m, Kind: KindCancelled}, nil
@@ -96,11 +95,10 @@ func cancelInstance(s *series, k string, cur *series, store *calendar.Object, p 
 	case drop:
 		if was != nil {
 			store.RemoveComponent(was)
+			delete(cur.over, k)
 		}
-		if cur.master != nil {
-			if cur.has(id) || was != nil {
-				cur.exclude(cur.master, id)
-			}
+		if cur.master != nil && (was != nil || cur.has(id)) {
+			cur.exclude(cur.master, id)
 		}
 	case was != nil:
 		markCancelled(was, c)
@@ -112,6 +110,7 @@ func cancelInstance(s *series, k string, cur *series, store *calendar.Object, p 
 		n.Children = slices.DeleteFunc(n.Children, func(a *calendar.Component) bool { return a.Name == "VALARM" })
 		markCancelled(n, c)
 		store.Children = append(store.Children, n)
+		cur.over[k] = n
 	}
 	return true
 }
@@ -127,8 +126,9 @@ func cancelFuture(cur *series, store *calendar.Object, id calendar.DateTime, c *
 	}
 	at := cur.instant(id)
 	for _, k := range cur.order {
-		if !cur.instant(cur.ids[k]).Before(at) {
-			store.RemoveComponent(cur.over[k])
+		if c := cur.over[k]; c != nil && !cur.instant(cur.ids[k]).Before(at) {
+			store.RemoveComponent(c)
+			delete(cur.over, k)
 		}
 	}
 	return true

@@ -34,6 +34,8 @@ type diff struct {
 	a, b        *series
 	by          calendar.AddressSet
 	only        string // plan for this person alone
+	offA, offB  map[string]Agent
+	top         int // the highest SEQUENCE of b
 	forceMaster bool
 
 	instances  []instance
@@ -44,7 +46,7 @@ type diff struct {
 }
 
 func newDiff(a, b *series, by calendar.AddressSet, only string) *diff {
-	d := &diff{a: a, b: b, by: by, only: only}
+	d := &diff{a: a, b: b, by: by, only: only, offA: agents(a.o), offB: agents(b.o)}
 	if a.master != nil && b.master != nil {
 		d.masterSame = sameMeaning(a, a.master, b, b.master)
 	} else {
@@ -142,7 +144,7 @@ func (d *diff) changed() []instance {
 
 // find works out who has to be told what.
 func (d *diff) find(force bool, forced map[string]bool) {
-	offA, offB := agents(d.a.o), agents(d.b.o)
+	offA, offB := d.offA, d.offB
 	inA, inB := d.a.members(), d.b.members()
 	at := map[string]int{}
 	people := Attendees(d.a.o)
@@ -299,6 +301,7 @@ func (d *diff) onlyExcluded(cancelled []string) bool {
 // ends before what begins.
 func (d *diff) messages(opt MessageOptions) []Message {
 	var out []Message
+	d.top = d.b.maxSequence()
 	from, ok := Organizer(d.b.o)
 	if !ok {
 		from, _ = Organizer(d.a.o)
@@ -396,8 +399,12 @@ func (d *diff) cancelAll(k string, opt MessageOptions) *calendar.Object {
 // cancelSome is the CANCEL of single instances.
 func (d *diff) cancelSome(k string, keys []string, opt MessageOptions) *calendar.Object {
 	var comps []*calendar.Component
+	wanted := map[string]bool{}
+	for _, key := range keys {
+		wanted[key] = true
+	}
 	for _, i := range d.instances {
-		if !slices.Contains(keys, i.key) || i.old == nil {
+		if !wanted[i.key] || i.old == nil {
 			continue
 		}
 		c := i.old
@@ -423,16 +430,14 @@ func (d *diff) cancelled(c, now *calendar.Component, forAll bool) *calendar.Comp
 		out.Set(calendar.NewProperty("STATUS", "CANCELLED"))
 	} else {
 		left := lines(now)
-		off := agents(d.b.o)
+		off := d.offB
 		out.Props = slices.DeleteFunc(out.Props, func(p *calendar.Property) bool {
 			return p.Name() == "ATTENDEE" && left[personKey(p)] != nil && off[personKey(p)] == ""
 		})
 		out.Remove("STATUS")
 	}
-	if d.b.o != nil {
-		if n := d.b.maxSequence(); n > sequenceOf(out) {
-			setSequence(out, n)
-		}
+	if d.top > sequenceOf(out) {
+		setSequence(out, d.top)
 	}
 	return out
 }

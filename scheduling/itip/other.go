@@ -57,10 +57,9 @@ func processAdd(m, current *calendar.Object, p Policy, self calendar.AddressSet)
 			n.Children = append(n.Children, a.Clone())
 		}
 		pending(n, self, &out)
-		if cur.ex[k] != (calendar.DateTime{}) {
-			cur.include(cur.master, k)
-		}
+		cur.include(cur.master, k)
 		cur.master.Add(id.Property("RDATE"))
+		cur.over[k] = n
 		if sequenceOf(c) > sequenceOf(cur.master) {
 			setSequence(cur.master, sequenceOf(c))
 		}

@@ -126,6 +126,7 @@ type merge struct {
 	p      Policy
 	self   calendar.AddressSet
 	out    *Outcome
+	rule   *series // the message's master without its EXDATEs
 }
 
 // run edits store, which g.cur reads. False: nothing of the message is new.
@@ -197,6 +198,7 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 		}
 		comps = append(comps, g.component(c, k, was))
 	}
+	var shown []string // cancelled instances that stay visible as such
 	for _, k := range g.cur.order {
 		was := g.cur.over[k]
 		if g.s.over[k] != nil || isFuture(was) {
@@ -206,8 +208,8 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 		_, excluded := g.s.ex[k]
 		switch {
 		case isCancelled(was):
-			if excluded && g.inRule(id) { // cancelled instances stay visible as such
-				g.s.include(master, k)
+			if excluded && g.inRule(id) {
+				shown = append(shown, k)
 				comps = append(comps, was)
 			}
 		case excluded || !recurs(g.s.master) || !g.s.has(id):
@@ -217,15 +219,18 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 			comps = append(comps, g.component(n, k, was))
 		}
 	}
+	g.s.include(master, shown...)
 	return comps
 }
 
 // inRule tells whether the instance would exist without the message's EXDATEs.
 func (g *merge) inRule(id calendar.DateTime) bool {
-	c := g.s.master.Clone()
-	c.Remove("EXDATE")
-	o := &calendar.Object{Component: &calendar.Component{Name: "VCALENDAR", Children: append(zonesOf(g.s.o), c)}}
-	return read(o).has(id)
+	if g.rule == nil {
+		c := g.s.master.Clone()
+		c.Remove("EXDATE")
+		g.rule = read(&calendar.Object{Component: &calendar.Component{Name: "VCALENDAR", Children: append(zonesOf(g.s.o), c)}})
+	}
+	return g.rule.has(id)
 }
 
 // component is one component of the message with the attendee's private data:

@@ -22,7 +22,7 @@ type series struct {
 	future []string                     // keys of RANGE=THISANDFUTURE overrides, by time
 	ex     map[string]calendar.DateTime // EXDATE of the master
 	budget *calendar.Budget
-	plain  *calendar.Object // the master alone
+	plain  *calendar.Object // the master's recurrence alone, made when first asked for
 }
 
 // read takes o apart; nil gives an empty series.
@@ -153,13 +153,17 @@ func (s *series) has(id calendar.DateTime) bool {
 		_, out := s.ex[s.key(id)]
 		return p != nil && !out && s.keyOf(p) == s.key(id)
 	}
-	if s.plain == nil { // without the overrides, which HasInstance would count
-		s.plain = &calendar.Object{Component: &calendar.Component{Name: "VCALENDAR"}}
-		for _, c := range s.o.Children {
-			if c.Name == "VTIMEZONE" || c == s.master {
-				s.plain.Children = append(s.plain.Children, c)
+	if _, out := s.ex[s.key(id)]; out {
+		return false
+	}
+	if s.plain == nil { // without overrides, which HasInstance would count, and EXDATEs, which are known
+		c := &calendar.Component{Name: s.master.Name}
+		for _, p := range s.master.Props {
+			if p.Name() != "EXDATE" {
+				c.Props = append(c.Props, p)
 			}
 		}
+		s.plain = &calendar.Object{Component: &calendar.Component{Name: "VCALENDAR", Children: append(zonesOf(s.o), c)}}
 	}
 	ok, err := s.plain.HasInstance(s.z, id, s.budget)
 	return err != nil || ok
@@ -289,10 +293,23 @@ func (s *series) exclude(c *calendar.Component, id calendar.DateTime) {
 		}
 	}
 	c.Add(id.Property("EXDATE"))
+	if c == s.master {
+		s.ex[s.key(id)] = id
+	}
 }
 
-// include takes the EXDATE of an instance out of c again.
-func (s *series) include(c *calendar.Component, key string) {
+// include takes the EXDATEs of instances out of c again.
+func (s *series) include(c *calendar.Component, keys ...string) {
+	if len(keys) == 0 {
+		return
+	}
+	in := map[string]bool{}
+	for _, k := range keys {
+		in[k] = true
+		if c == s.master {
+			delete(s.ex, k)
+		}
+	}
 	kept := c.Props[:0:0]
 	for _, p := range c.Props {
 		if p.Name() == "EXDATE" {
@@ -300,7 +317,7 @@ func (s *series) include(c *calendar.Component, key string) {
 			if err == nil {
 				var left []string
 				for _, d := range ds {
-					if s.key(d) != key {
+					if !in[s.key(d)] {
 						left = append(left, d.Value())
 					}
 				}
@@ -343,6 +360,9 @@ func (s *series) truncate(c *calendar.Component, id calendar.DateTime) {
 		q := p.Clone()
 		q.SetValue(strings.Join(append(parts, "UNTIL="+last.Value()), ";"))
 		c.Props[i] = q
+	}
+	if c == s.master {
+		s.plain = nil
 	}
 	at := s.instant(id)
 	c.Props = slices.DeleteFunc(c.Props, func(p *calendar.Property) bool {

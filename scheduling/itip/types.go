@@ -29,6 +29,9 @@
 //     attendee knows with its own answer; one for instances lists just those.
 //   - An attendee who declined and threw the event (or an instance) away does
 //     not get it back by an update that leaves his PARTSTAT at DECLINED.
+//   - An answer given outlives an update from another server that asks for it
+//     while the time stays the same: some servers always ask (RFC 6638 says
+//     nothing), and the answer may be under way.
 //   - An attendee may not change times, recurrence, ORGANIZER or the list of
 //     attendees (refused); what clients merely reformat is put back silently.
 package itip
