@@ -151,6 +151,9 @@ func runVector(t *testing.T, c vectorCase) error {
 			if err != nil {
 				return err
 			}
+			if ok, err := o.HasInstance(z, i.ID, nil); !ok || err != nil {
+				return fmt.Errorf("%v is an instance and HasInstance says %v, %v", i.ID, ok, err)
+			}
 			got = append(got, [3]string{vectorID(t, z, i.ID), vectorValue(t, z, i.Start, i.StartValue), vectorValue(t, z, i.End, i.StartValue)})
 		}
 		if !slices.Equal(got, w.Instances) {
