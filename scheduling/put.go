@@ -159,7 +159,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	if err := uidFree(slot, p.Key, idx, true); err != nil {
 		return Result{}, err
 	}
-	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), Now: now, Silent: p.Silent, ProdID: s.cfg.ProdID}
+	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), Now: now, Silent: p.Silent || p.NoScheduling, AllowReset: p.IfScheduleTag == "", ProdID: s.cfg.ProdID}
 	own := storage.Object{ObjectKey: p.Key, Created: now.UnixMicro(), Modified: now.UnixMicro()}
 	var ex extra
 	if slot.Existing != nil {

@@ -44,6 +44,9 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, after *calend
 		}
 	}
 	for _, m := range msgs {
+		if m.Redundant { // the CANCEL beside it says the same to people
+			continue
+		}
 		var to []calendar.Address
 		for _, a := range m.Recipients {
 			if _, ok := again[a.Key()]; !ok {

@@ -197,7 +197,7 @@ func storedStatus(status string) string {
 }
 
 func (s *Service) policy(a storage.Account, now time.Time) itip.Policy {
-	return itip.Policy{Self: addressesOf(a), Now: now, ProdID: s.cfg.ProdID}
+	return itip.Policy{Self: addressesOf(a), Now: now, ProdID: s.cfg.ProdID, DropCancelled: a.Kind == storage.KindRoom || a.Kind == storage.KindResource}
 }
 
 // NewName returns a new name for an object resource.
