@@ -57,10 +57,10 @@ bench: ## benchmarks of parsing, queries and PUT, on both engines (BENCHTIME=1s,
 
 # go test fuzzes one target of one package at a time.
 fuzz: ## every fuzz target for FUZZTIME=30s each (PKG=./... for all)
-	@set -e; for dir in $$($(GO) list -f '{{.Dir}}' $(PKG)); do \
+	@set -e; $(GO) list -f '{{.ImportPath}} {{.Dir}}' $(PKG) | while read -r pkg dir; do \
 		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go 2>/dev/null); do \
-			echo "== $$f in $$dir"; \
-			(cd $$dir && $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) .); \
+			echo "== $$pkg $$f"; \
+			$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg </dev/null; \
 		done; done
 
 image: ## the container image kalends:VERSION

@@ -58,7 +58,7 @@ func TestImplicitScheduling(t *testing.T) {
 	engines(t, func(w *world) {
 		put := w.do("alice", "PUT", cal+"m.ics", "", meeting("m", 5, "alice", "bob", "nobody")).want(201)
 		if put.Header.Get("Schedule-Tag") == "" || put.Header.Get("ETag") != "" {
-			t.Errorf("a PUT that was stored with changes: %v", put.Header)
+			w.Errorf("a PUT that was stored with changes: %v", put.Header)
 		}
 		mine := w.do("alice", "GET", cal+"m.ics", "", "").want(200).header("Schedule-Tag", put.Header.Get("Schedule-Tag"))
 		w.contains("bob's status", attendee(mine.text, "bob"), "SCHEDULE-STATUS=1.2")
@@ -69,7 +69,7 @@ func TestImplicitScheduling(t *testing.T) {
 		path, text := w.copyOf("bob", "m")
 		w.contains("bob's copy", text, "TRANSP:TRANSPARENT", "PARTSTAT=NEEDS-ACTION")
 		if strings.Contains(text, "METHOD") || strings.Contains(text, "SCHEDULE-STATUS") {
-			t.Errorf("what is the server's own is in bob's copy: %s", text)
+			w.Errorf("what is the server's own is in bob's copy: %s", text)
 		}
 		// Deleting the inbox item answers nothing.
 		for _, h := range items.hrefs() {
@@ -88,7 +88,7 @@ func TestImplicitScheduling(t *testing.T) {
 		w.contains("alice's event", attendee(mine.text, "bob"), "PARTSTAT=ACCEPTED", "SCHEDULE-STATUS=2.0")
 		_, text = w.copyOf("bob", "m")
 		if strings.Contains(text, "TRANSP:TRANSPARENT") {
-			t.Errorf("an accepted event does not take time: %s", text)
+			w.Errorf("an accepted event does not take time: %s", text)
 		}
 		w.do("alice", "PROPFIND", "/dav/calendars/alice/inbox/", "Depth: 1", propfind("<C:calendar-data/>")).want(207, "METHOD:REPLY")
 
@@ -129,7 +129,7 @@ func TestSchedulingParameters(t *testing.T) {
 		w.do("alice", "PUT", cal+"m.ics", "", meeting("m", 5, "alice", "bob;SCHEDULE-AGENT=NONE", "carol;SCHEDULE-AGENT=CLIENT")).want(201)
 		for _, u := range []string{"bob", "carol"} {
 			if p, _ := w.copyOf(u, "m"); p != "" {
-				t.Errorf("%s was invited although the server is not the agent", u)
+				w.Errorf("%s was invited although the server is not the agent", u)
 			}
 		}
 		w.do("alice", "PUT", cal+"n.ics", "", meeting("n", 6, "alice", "bob")).want(201)
@@ -154,7 +154,7 @@ func TestInstances(t *testing.T) {
 		_, text := w.copyOf("carol", "s")
 		w.contains("carol's copy", text, "RECURRENCE-ID:20260112T100000Z")
 		if strings.Contains(text, "RRULE") {
-			t.Errorf("carol sees the series: %s", text)
+			w.Errorf("carol sees the series: %s", text)
 		}
 		_, text = w.copyOf("bob", "s")
 		w.contains("bob's copy", text, "RRULE", "RECURRENCE-ID:20260112T100000Z")

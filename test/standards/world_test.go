@@ -28,7 +28,7 @@ import (
 // world is one installation of example.com with alice, bob, carol, a room and
 // a group.
 type world struct {
-	*testing.T
+	testing.TB
 	db    *storage.DB
 	sched *scheduling.Service
 	url   string
@@ -60,10 +60,10 @@ func engines(t *testing.T, f func(w *world)) {
 	}
 }
 
-func newWorld(t *testing.T, db *storage.DB) *world {
+func newWorld(t testing.TB, db *storage.DB) *world {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	w := &world{T: t, db: db, sched: scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Log: quiet, Node: "test", RefreshDelay: time.Nanosecond, HoldDelete: -1})}
+	w := &world{TB: t, db: db, sched: scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Log: quiet, Node: "test", RefreshDelay: time.Nanosecond, HoldDelete: -1})}
 	srv := httptest.NewServer(caldav.New(db, w.sched, nameAsPassword{}, caldav.Config{Refusals: caldav.Refusals{Denied: errDenied, Slow: errSlow}, Log: quiet}))
 	t.Cleanup(srv.Close)
 	w.url = srv.URL
