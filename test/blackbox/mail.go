@@ -34,6 +34,7 @@ type Catcher struct {
 
 	mu    sync.Mutex
 	mails []Mail
+	slow  time.Duration
 }
 
 // NewCatcher runs one until the end of the test.
@@ -59,6 +60,13 @@ func (c *Catcher) Mails() []Mail {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.mails)
+}
+
+// Slow makes the catcher wait between taking a mail and saying so.
+func (c *Catcher) Slow(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slow = d
 }
 
 // Wait waits for a mail that match accepts.
@@ -101,8 +109,10 @@ func (s *catch) Data(r io.Reader) error {
 	}
 	m.From, m.To = s.from, slices.Clone(s.to)
 	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
 	s.c.mails = append(s.c.mails, m)
+	slow := s.c.slow
+	s.c.mu.Unlock()
+	time.Sleep(slow)
 	return nil
 }
 

@@ -196,7 +196,7 @@ func TestLoad(t *testing.T) {
 					return
 				}
 				text := strings.ReplaceAll(string(f.Object.Bytes()), "NEEDS-ACTION", []string{"ACCEPTED", "DECLINED", "TENTATIVE"}[i%3])
-				a, err := you.Put(f.Href, text)
+				a, err := you.Put(f.Href, text, "If-Match", f.ETag)
 				note("answer", a, err)
 			})
 		}
@@ -225,6 +225,9 @@ func TestLoad(t *testing.T) {
 		if count[what] == 0 {
 			t.Errorf("the load never had %q", what)
 		}
+	}
+	if n := count["answer 403"]; n > 0 {
+		t.Errorf("%d answers to what the reader had just seen were forbidden", n)
 	}
 	// In the end everybody agrees: the copies are those of the organizers.
 	blackbox.Must(t, 20*time.Second, func() error {
