@@ -405,8 +405,11 @@ func (s *server) janitor(ctx context.Context) {
 			if swept.More {
 				wait = time.Second
 			}
-			if err := RetireKeys(ctx, s.db, time.Now()); err != nil && ctx.Err() == nil {
-				s.log.Error("retiring keys failed; it will be tried again", "error", err)
+			if err := AdvanceKeys(ctx, s.db, time.Now(), PublishedInDNS(s.fed.out)); err != nil && ctx.Err() == nil {
+				s.log.Error("keys could not be moved on; it will be tried again", "error", err)
+			}
+			if err := NewAdmin(s.db, *s.cfg, "server", s.log).RemoveDue(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				s.log.Error("accounts whose days are over could not be removed; it will be tried again", "error", err)
 			}
 		}
 		select {

@@ -523,9 +523,13 @@ func testJanitor(t *testing.T, db *storage.DB) {
 	}
 	now, err := db.Changes(bg, k, "", 0)
 	ok(t, err)
-	item := object(inbox, "1.ics", "u", "e")
-	item.Flags |= storage.FlagRead
-	apply(t, db, put(item), put(object(inbox, "2.ics", "u", "e")))
+	apply(t, db, put(object(inbox, "1.ics", "u", "e")), put(object(inbox, "2.ics", "u", "e")))
+	unread, err := db.Changes(bg, inbox, "", 0)
+	ok(t, err)
+	ok(t, db.MarkRead(bg, inbox, []string{"1.ics", "none.ics"}))
+	read, err := db.Changes(bg, inbox, unread.Token, 0)
+	ok(t, err)
+	equal(t, "changes by reading", len(read.Changes), 0)
 	enqueue(t, db, a, "u", "x@x.test")
 	list := claim(t, db, "w", 10, 0)
 	finish(t, db, list, storage.DeliveryDone)
