@@ -321,7 +321,10 @@ func TestCopyMove(t *testing.T) {
 		}
 		w.do("user01", "PUT", cal+"z.ics", "", event("z", "x", "20260101T000000Z")).want(201)
 		w.do("user01", "MOVE", cal+"z.ics", dest(work+"m.ics")+"\nOverwrite: F", "").want(412)
-		w.do("user01", "MOVE", cal+"z.ics", dest(work+"m.ics"), "").want(204)
+		// RFC 4791 §5.3.2.1: an object of another UID is not overwritten.
+		w.do("user01", "MOVE", cal+"z.ics", dest(work+"m.ics"), "").want(403, "no-uid-conflict", work+"m.ics")
+		w.do("user01", "COPY", work+"m.ics", dest(cal+"m2.ics"), "").want(201)
+		w.do("user01", "MOVE", cal+"m2.ics", dest(work+"m.ics"), "").want(204)
 		w.do("user01", "COPY", work+"m.ics", "Destination: https://elsewhere.test"+cal+"q.ics", "").want(502)
 		w.do("user01", "COPY", work+"m.ics", dest("/dav/calendars/user02/calendar/q.ics"), "").want(403)
 		w.do("user01", "MOVE", work+"m.ics", dest(work+"m.ics"), "").want(403)

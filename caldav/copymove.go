@@ -2,6 +2,7 @@ package caldav
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/kalends/kalends/caldav/acl"
@@ -18,6 +19,9 @@ func (q *request) destination() (Path, storage.Found, bool, error) {
 		return Path{}, storage.Found{}, false, badRequest("COPY and MOVE need a Destination header")
 	}
 	p, ok := parseHref(raw, q.sameHost)
+	if !ok && q.isOurs(raw) {
+		return Path{}, storage.Found{}, false, precondition(davxml.CCalendarCollectionLocationOK, "nothing can be at the destination")
+	}
 	if !ok {
 		return Path{}, storage.Found{}, false, &httpError{status: http.StatusBadGateway, msg: "The destination is not on this server."}
 	}
@@ -33,42 +37,56 @@ func (q *request) destination() (Path, storage.Found, bool, error) {
 	return p, f, overwrite, err
 }
 
+// isOurs reports whether an href that names nothing is one of this server.
+func (q *request) isOurs(href string) bool {
+	href = strings.TrimSpace(href)
+	if strings.HasPrefix(href, "/") && !strings.HasPrefix(href, "//") {
+		return true
+	}
+	u, err := url.Parse(href)
+	return err == nil && u.Host != "" && u.User == nil && q.sameHost(u)
+}
+
 // target checks the destination of a COPY or MOVE of an object.
-func (q *request) target() (storage.ObjectKey, storage.Found, bool, error) {
+func (q *request) target() (Path, storage.ObjectKey, storage.Found, bool, error) {
 	p, f, overwrite, err := q.destination()
 	if err != nil {
-		return storage.ObjectKey{}, f, false, err
+		return p, storage.ObjectKey{}, f, false, err
 	}
 	if p.Kind != KindObject || f.Home == nil {
-		return storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "the destination is not in a calendar")
+		return p, storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "the destination is not in a calendar")
 	}
 	if f.Collection == nil {
-		return storage.ObjectKey{}, f, false, &httpError{status: http.StatusConflict, msg: "The destination's calendar does not exist."}
+		return p, storage.ObjectKey{}, f, false, &httpError{status: http.StatusConflict, msg: "The destination's calendar does not exist."}
 	}
 	need := acl.Bind
 	if f.Object != nil {
 		need |= acl.Unbind
 	}
 	if !q.privilegesOn(f.Home, f.Collection).Has(need) {
-		return storage.ObjectKey{}, f, false, q.forbidden(need)
+		return p, storage.ObjectKey{}, f, false, q.forbidden(need)
 	}
 	if f.Collection.Kind != storage.CollectionCalendar {
-		return storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
+		return p, storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
 	}
 	key := storage.ObjectKey{CollectionKey: f.Collection.CollectionKey, Name: p.Object}
 	if key == q.objectKey() {
-		return key, f, false, &httpError{status: http.StatusForbidden, msg: "Source and destination are the same."}
+		return p, key, f, false, &httpError{status: http.StatusForbidden, msg: "Source and destination are the same."}
 	}
 	if f.Object != nil && !overwrite {
-		return key, f, false, &httpError{status: http.StatusPreconditionFailed, msg: "The destination exists and Overwrite is F."}
+		return p, key, f, false, &httpError{status: http.StatusPreconditionFailed, msg: "The destination exists and Overwrite is F."}
 	}
-	return key, f, overwrite, nil
+	// RFC 4791 §5.3.2.1: nor is an object overwritten by one of another UID.
+	if f.Object != nil && q.found.Object != nil && f.Object.UID != q.found.Object.UID {
+		return p, key, f, false, refused(http.StatusForbidden, davxml.CNoUIDConflict, "the destination holds another UID", davxml.HrefChild(p.String()))
+	}
+	return p, key, f, overwrite, nil
 }
 
 // moveObject answers MOVE: inside of a home nobody is told; into another home
 // the object is stored there and deleted here.
 func (q *request) moveObject() error {
-	key, f, overwrite, err := q.target()
+	p, key, f, overwrite, err := q.target()
 	if err != nil {
 		return err
 	}
@@ -79,12 +97,12 @@ func (q *request) moveObject() error {
 		if err != nil {
 			return err
 		}
-		return q.moved(res)
+		return q.moved(res, p)
 	}
-	return q.copyTo(key, f, true)
+	return q.copyTo(key, p, f, true)
 }
 
-func (q *request) moved(res scheduling.Result) error {
+func (q *request) moved(res scheduling.Result, to Path) error {
 	h := q.w.Header()
 	if !res.Rewritten {
 		h.Set("ETag", quote(res.ETag))
@@ -93,8 +111,9 @@ func (q *request) moved(res scheduling.Result) error {
 		h.Set("Schedule-Tag", quote(res.ScheduleTag))
 	}
 	status := http.StatusNoContent
-	if res.Created {
+	if res.Created { // RFC 9110 §15.3.2: Location says what was created
 		status = http.StatusCreated
+		h.Set("Location", to.String())
 	}
 	q.w.WriteHeader(status)
 	return nil
@@ -102,14 +121,14 @@ func (q *request) moved(res scheduling.Result) error {
 
 // copyObject answers COPY.
 func (q *request) copyObject() error {
-	key, f, _, err := q.target()
+	p, key, f, _, err := q.target()
 	if err != nil {
 		return err
 	}
-	return q.copyTo(key, f, false)
+	return q.copyTo(key, p, f, false)
 }
 
-func (q *request) copyTo(key storage.ObjectKey, f storage.Found, remove bool) error {
+func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, remove bool) error {
 	var src storage.Object
 	for o, err := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData) {
 		if err != nil {
@@ -131,7 +150,7 @@ func (q *request) copyTo(key storage.ObjectKey, f storage.Found, remove bool) er
 			return err
 		}
 	}
-	return q.moved(res)
+	return q.moved(res, p)
 }
 
 // moveCollection renames a calendar inside of its home.

@@ -53,6 +53,16 @@ func (q *request) forbidden(need acl.Set) error {
 // notAllowed is a 405 with the methods that the resource has, or 404 where
 // there is none.
 func (q *request) notAllowed() error {
+	switch k := q.path.Kind; {
+	case q.r.Method == http.MethodPut && k != KindInboxItem:
+		return q.misplaced()
+	case q.r.Method == "COPY" && k == KindCalendar:
+		return precondition(davxml.CCalendarCollectionLocationOK, "a calendar cannot be copied as a whole")
+	case k <= KindCalendars && (q.r.Method == "DELETE" || q.r.Method == "MOVE" || q.r.Method == "COPY"):
+		return q.forbidden(acl.Unbind) // nobody takes away what the server itself is made of
+	case (q.r.Method == "MKCALENDAR" || q.r.Method == "MKCOL") && k != KindUnmapped:
+		return q.misplaced()
+	}
 	if q.missing() && q.r.Method != "OPTIONS" {
 		switch q.r.Method {
 		case "PROPFIND", "PROPPATCH", "REPORT", "GET", "HEAD", "DELETE", "POST", "ACL", "COPY", "MOVE":
@@ -60,6 +70,15 @@ func (q *request) notAllowed() error {
 		}
 	}
 	return &httpError{status: http.StatusMethodNotAllowed, msg: "This resource does not have the method " + q.r.Method + ".", header: map[string]string{"Allow": allow(q.path.Kind)}}
+}
+
+// misplaced refuses to make something where nothing of the kind can be: calendars
+// are in calendar homes, calendar objects in calendars (RFC 4791 §4.2, §5.3.1.1).
+func (q *request) misplaced() error {
+	if q.r.Method == http.MethodPut {
+		return precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
+	}
+	return precondition(davxml.CCalendarCollectionLocationOK, "calendars are made in a calendar home only")
 }
 
 // fail is the one place where errors become answers.

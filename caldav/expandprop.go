@@ -11,15 +11,24 @@ import (
 
 // expandProperty answers the report of RFC 3253 §3.8.
 func (q *request) expandProperty(rep *davxml.ExpandProperty) error {
-	list, err := q.expand(q.here(), 0)
+	depth, err := q.depth(0) // RFC 3253 §3.6: with a Depth the report is made for each resource in scope
+	if err != nil {
+		return err
+	}
+	list, err := q.expand(q.here(), depth)
 	if err != nil {
 		return err
 	}
 	m := q.multistatus()
-	resp := m.Response(list[0].href())
 	budget := 500
-	q.expandInto(resp, list[0], rep.Props, 0, &budget)
-	resp.End()
+	for i, r := range list {
+		if i > 0 && (depth == 0 || !r.privs.Has(acl.Read)) {
+			continue
+		}
+		resp := m.Response(r.href())
+		q.expandInto(resp, r, rep.Props, 0, &budget)
+		resp.End()
+	}
 	return q.end(m)
 }
 
@@ -31,14 +40,13 @@ func (q *request) expandInto(resp *davxml.Response, r *resource, props []davxml.
 			q.prop(resp, r, p.Name, nil)
 			continue
 		}
-		lp := properties[p.Name]
-		if lp == nil || !lp.on.has(r.path.Kind) || lp.has != nil && !lp.has(q, r) || lp.need != 0 && !r.privs.Has(lp.need) {
-			q.prop(resp, r, p.Name, nil)
-			continue
-		}
-		hrefs, err := q.hrefsIn(r, p.Name, lp)
+		hrefs, ok, err := q.hrefsIn(r, p.Name)
 		if err != nil {
 			resp.Fail(p.Name, http.StatusInternalServerError, davxml.Name{}, "")
+			continue
+		}
+		if !ok {
+			q.prop(resp, r, p.Name, nil)
 			continue
 		}
 		b := resp.Prop(p.Name)
@@ -68,17 +76,33 @@ func (q *request) expandInto(resp *davxml.Response, r *resource, props []davxml.
 	}
 }
 
-// hrefsIn reads the DAV:hrefs in a property's value.
-func (q *request) hrefsIn(r *resource, n davxml.Name, p *property) ([]string, error) {
-	doc, err := davxml.Document(n, func(b *davxml.Builder) { p.write(q, r, b) })
-	if err != nil {
-		return nil, err
+// hrefsIn reads the DAV:hrefs in a property's value, live or dead; ok is false
+// when the resource has no such property, or not for this user.
+func (q *request) hrefsIn(r *resource, n davxml.Name) (hrefs []string, ok bool, err error) {
+	var doc []byte
+	p := properties[n]
+	if p != nil && p.on.has(r.path.Kind) {
+		if p.has != nil && !p.has(q, r) || p.need != 0 && !r.privs.Has(p.need) {
+			return nil, false, nil
+		}
+		if doc, err = davxml.Document(n, func(b *davxml.Builder) { p.write(q, r, b) }); err != nil {
+			return nil, false, err
+		}
+	} else {
+		for _, d := range r.dead {
+			if d.Space == n.Space && d.Local == n.Local {
+				doc = []byte(d.XML)
+			}
+		}
+		if doc == nil {
+			return nil, false, nil
+		}
 	}
 	node, err := davxml.Parse(bytes.NewReader(doc), davxml.Limits{})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return node.Hrefs(), nil
+	return node.Hrefs(), true, nil
 }
 
 // lookup reads any resource by its href with the user's privileges on it; nil

@@ -2,6 +2,7 @@ package caldav
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/caldav/davxml"
@@ -31,6 +32,39 @@ func compFilter(f *davxml.Filter) (*calendar.CompFilter, error) {
 		}
 	}
 	return out, nil
+}
+
+// alternatives splits the filter of a query for several kinds of components into
+// one filter for each kind, so that each is answered from the index: with
+// test="anyof", and where <VEVENT/><VTODO/> stand side by side and ask for no
+// more than times. By the letter of RFC 4791 §9.7.1 the latter would all have to
+// match, which no object does, since it has components of one kind (§4.1); who
+// lists everything in a span of time so wants either.
+func alternatives(f *calendar.CompFilter) []*calendar.CompFilter {
+	whole := []*calendar.CompFilter{f}
+	if f.IsNotDefined || len(f.Comps) < 2 || len(f.Props) > 0 {
+		return whole
+	}
+	var parts []*calendar.CompFilter
+	for _, c := range f.Comps {
+		switch c.Name {
+		case "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY", "VPOLL":
+		default:
+			return whole
+		}
+		if c.IsNotDefined || !f.AnyOf && len(c.Props)+len(c.Comps) > 0 {
+			return whole
+		}
+		i := slices.IndexFunc(parts, func(p *calendar.CompFilter) bool { return p.Comps[0].Name == c.Name })
+		if i < 0 {
+			part := *f
+			part.Comps = nil
+			parts = append(parts, &part)
+			i = len(parts) - 1
+		}
+		parts[i].Comps = append(parts[i].Comps, c)
+	}
+	return parts
 }
 
 func timeRange(t *davxml.TimeRange) *calendar.TimeRange {

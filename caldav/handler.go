@@ -107,6 +107,7 @@ type request struct {
 	user  *storage.Account
 	found storage.Found
 	privs acl.Set
+	zone  *time.Location // of floating times, when a query names one
 }
 
 // ServeHTTP finds out what the path names and who asks, in one statement, and
@@ -121,7 +122,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // davHeader lists what is true of every DAV resource. The old calendar-schedule
 // token stands beside the new one for clients that look for it alone.
-const davHeader = "1, 3, access-control, calendar-access, calendar-schedule, calendar-auto-schedule, extended-mkcol, calendar-no-timezone, calendar-query-extended"
+const davHeader = "1, 3, access-control, calendar-access, calendar-schedule, calendar-auto-schedule, extended-mkcol, calendar-no-timezone, calendar-query-extended, calendarserver-principal-search, calendarserver-home-sync"
 
 func (q *request) serve() error {
 	login, password, ok := q.r.BasicAuth()
@@ -133,9 +134,7 @@ func (q *request) serve() error {
 	query := storage.Query{Login: login}
 	if known {
 		query.Home, query.Collection, query.Object = q.path.Handle, q.path.Collection, q.path.Object
-		if q.path.Object != "" && q.r.Method == http.MethodGet {
-			query.Columns = storage.ColumnData
-		}
+		query.Columns = wanted(q.path, q.r.Method)
 	}
 	var err error
 	if q.found, err = q.h.db.Find(q.ctx, query); err != nil {
@@ -152,6 +151,9 @@ func (q *request) serve() error {
 	}
 	q.user = q.found.Login
 	if !known {
+		if q.r.Method == "MKCALENDAR" || q.r.Method == "MKCOL" || q.r.Method == http.MethodPut {
+			return q.misplaced()
+		}
 		return errNotFound
 	}
 	if err := q.resolve(); err != nil {
@@ -175,6 +177,21 @@ func (q *request) serve() error {
 		return errNotFound
 	}
 	return m.serve(q)
+}
+
+// wanted are the columns that the request's own statement loads.
+func wanted(p Path, method string) storage.Columns {
+	switch {
+	case p.Object == "" && method != http.MethodGet && method != http.MethodHead:
+		return storage.ColumnTimezone
+	case p.Object == "":
+		return storage.ColumnsMeta
+	case method == http.MethodGet:
+		return storage.ColumnData | storage.ColumnBrief
+	case method == http.MethodHead:
+		return storage.ColumnBrief
+	}
+	return storage.ColumnTimezone
 }
 
 // resolve corrects the kind of path by the rows found, and computes the
@@ -202,7 +219,11 @@ func (q *request) resolve() error {
 			q.path.Kind = KindUnmapped
 		}
 	}
-	q.privs = q.privilegesOn(f.Home, f.Collection)
+	if q.path.Kind == KindPrincipal {
+		q.privs = q.principalPrivileges(f.Home)
+	} else {
+		q.privs = q.privilegesOn(f.Home, f.Collection)
+	}
 	return nil
 }
 
@@ -232,6 +253,15 @@ func (q *request) privilegesOn(home *storage.Account, c *storage.Collection) acl
 		who.Groups = append(who.Groups, int64(g))
 	}
 	return acl.Evaluate(aclOf(c), who)
+}
+
+// principalPrivileges: a principal is open to everybody who signed in; its
+// owner also writes its properties.
+func (q *request) principalPrivileges(a *storage.Account) acl.Set {
+	if a != nil && (a.ID == q.user.ID || q.user.Rights&storage.RightReadAll != 0) {
+		return acl.All
+	}
+	return acl.Read | acl.ReadCurrentUserPrivilegeSet
 }
 
 // aclOf is the list in force: what was set, before the entries that every

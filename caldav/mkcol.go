@@ -48,24 +48,23 @@ func (q *request) create(body *davxml.MakeCollection, answer davxml.Name) error 
 	c := storage.Collection{CollectionKey: storage.CollectionKey{Account: q.found.Home.ID}, Name: q.path.Collection, Kind: storage.CollectionCalendar,
 		Components: storage.CompEvent | storage.CompTodo | storage.CompJournal}
 	ch := q.plan(c, KindCalendar, body.Props, true)
+	if len(ch.failed) > 0 && answer == davxml.CMkCalendarResponse {
+		// RFC 4791 §5.3.1 has MKCALENDAR set properties as PROPPATCH does, and
+		// says no other form for their refusal.
+		m := q.multistatus()
+		r := m.Response(q.path.String())
+		ch.write(r)
+		r.End()
+		return q.end(m)
+	}
 	if len(ch.failed) > 0 {
 		doc, err := davxml.PropstatDocument(answer, davxml.Options{}, func(r *davxml.Response) {
-			for _, n := range ch.names {
-				if f, bad := ch.failed[n]; bad {
-					r.Fail(n, f.status, f.cond, f.msg)
-				} else {
-					r.Fail(n, http.StatusFailedDependency, davxml.Name{}, "")
-				}
-			}
+			ch.write(r)
 		})
 		if err != nil {
 			return err
 		}
-		status := http.StatusForbidden
-		if answer == davxml.DMkColResponse {
-			status = http.StatusFailedDependency // RFC 5689 §3
-		}
-		return &httpError{status: status, body: doc, msg: "a property was refused"}
+		return &httpError{status: http.StatusFailedDependency, body: doc, msg: "a property was refused"} // RFC 5689 §3
 	}
 	_, err := q.h.db.CreateCollection(q.ctx, ch.col, ch.dead)
 	if errors.Is(err, storage.ErrExists) {

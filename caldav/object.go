@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/calendar"
@@ -34,6 +35,7 @@ func contentType(component string) string {
 // getObject answers GET and HEAD of a calendar object or inbox item.
 func (q *request) getObject() error {
 	o := q.found.Object
+	q.markRead(o)
 	h := q.w.Header()
 	h["Etag"] = []string{quote(o.ETag)}
 	h["Content-Type"] = []string{contentType(o.Component)}
@@ -51,14 +53,14 @@ func (q *request) getObject() error {
 
 // readObject reads the body of a PUT or POST: text/calendar in UTF-8.
 func (q *request) readObject() ([]byte, error) {
+	foreign := false
 	if ct := q.r.Header.Get("Content-Type"); ct != "" {
 		mt, params, err := mime.ParseMediaType(ct)
 		if err != nil || mt != "text/calendar" {
 			return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are text/calendar")
 		}
-		if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "us-ascii") {
-			return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are in UTF-8")
-		}
+		cs := params["charset"]
+		foreign = cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "us-ascii")
 	}
 	limit := q.h.cfg.MaxBody
 	if q.r.ContentLength > limit {
@@ -73,6 +75,9 @@ func (q *request) readObject() ([]byte, error) {
 	}
 	if int64(buf.Len()) > limit {
 		return nil, tooLarge(limit)
+	}
+	if foreign && utf8.Valid(buf.Bytes()) { // what is not UTF-8 is no valid data, whatever it says it is
+		return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are in UTF-8")
 	}
 	return buf.Bytes(), nil
 }
@@ -110,7 +115,7 @@ func (q *request) put() error {
 // store puts an object and writes the answer.
 func (q *request) store(data []byte, key storage.ObjectKey, location bool) error {
 	res, err := q.h.sched.Put(q.ctx, scheduling.Put{
-		Actor: q.actor(), Key: key, Data: data,
+		Actor: q.actor(), Key: key, Collection: q.found.Collection, Data: data,
 		IfMatch: etags(q.r.Header.Values("If-Match")), IfNoneMatch: etags(q.r.Header.Values("If-None-Match")),
 		IfScheduleTag: strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `),
 		Silent:        strings.EqualFold(q.r.Header.Get("Schedule-Reply"), "F"),

@@ -63,8 +63,8 @@ const (
 )
 
 // ParsePath reads an escaped path. Segments are decoded once; dot segments,
-// empty segments, control characters and names that are too long name
-// nothing (abuse A10, A17).
+// empty segments but at the end, control characters and names that are too long
+// name nothing (abuse A10, A17).
 func ParsePath(escaped string) (Path, bool) {
 	if escaped == "/" || escaped == "" {
 		return Path{Kind: KindSite}, true
@@ -73,6 +73,9 @@ func ParsePath(escaped string) (Path, bool) {
 		return Path{}, false
 	}
 	slash := strings.HasSuffix(escaped, "/")
+	if slash { // base + "/" + "/" is the same collection
+		escaped = strings.TrimRight(escaped, "/") + "/"
+	}
 	var seg [5]string
 	n := 0
 	for part := range strings.SplitSeq(strings.Trim(escaped, "/"), "/") {
@@ -83,7 +86,7 @@ func ParsePath(escaped string) (Path, bool) {
 		seg[n] = s
 		n++
 	}
-	if strings.HasPrefix(escaped, "//") || strings.HasSuffix(escaped, "//") || seg[0] != "dav" {
+	if strings.HasPrefix(escaped, "//") || seg[0] != "dav" {
 		return Path{}, false
 	}
 	p := Path{NoSlash: !slash}

@@ -173,7 +173,7 @@ func (q *request) searchPrincipals(accept func(*storage.Account) bool, folder st
 }
 
 func (q *request) principal(a *storage.Account) *resource {
-	return &resource{path: Path{Kind: KindPrincipal, Folder: folderOf(a.Kind), Handle: a.Handle}, home: a, privs: q.privilegesOn(nil, nil)}
+	return &resource{path: Path{Kind: KindPrincipal, Folder: folderOf(a.Kind), Handle: a.Handle}, home: a, privs: q.principalPrivileges(a)}
 }
 
 // principalSearchPropertySet answers the report of RFC 3744 §9.5.
@@ -206,7 +206,7 @@ func (q *request) principalMatch(rep *davxml.PrincipalMatch) error {
 	case rep.Self:
 		// The principals that are the user: he himself and his groups.
 		own := []*storage.Account{q.user}
-		groups, err := q.h.db.MemberOf(q.ctx, q.user.ID)
+		groups, err := q.groupsOf(q.user.ID)
 		if err != nil {
 			return q.abort(m, err)
 		}
@@ -219,21 +219,9 @@ func (q *request) principalMatch(rep *davxml.PrincipalMatch) error {
 				q.respond(m, r, &rep.PropSpec)
 			}
 		}
-	case rep.Property == davxml.DOwner && q.found.Home != nil && q.found.Home.ID == q.user.ID:
-		list, err := q.expand(q.here(), 1)
-		if err != nil {
+	case q.found.Home != nil && q.path.Kind != KindPrincipal:
+		if err := q.matchMembers(m, rep); err != nil {
 			return q.abort(m, err)
-		}
-		for _, r := range list[1:] {
-			q.respond(m, r, &rep.PropSpec)
-		}
-		if collections.has(q.path.Kind) {
-			for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, q.columns(&rep.PropSpec)) {
-				if err != nil {
-					return q.abort(m, err)
-				}
-				q.respond(m, q.member(&o), &rep.PropSpec)
-			}
 		}
 	case rep.Property == davxml.DOwner && q.path.Kind == KindCalendars:
 		q.respond(m, &resource{path: Path{Kind: KindHome, Handle: q.user.Handle}, home: q.user, privs: acl.All}, &rep.PropSpec)
@@ -244,6 +232,45 @@ func (q *request) principalMatch(rep *davxml.PrincipalMatch) error {
 		}
 	}
 	return q.end(m)
+}
+
+// matchMembers reports the members of a home or collection whose property names
+// the user or one of his groups.
+func (q *request) matchMembers(m *davxml.Multistatus, rep *davxml.PrincipalMatch) error {
+	me := map[string]bool{principalPath(q.user): true}
+	groups, err := q.groupsOf(q.user.ID)
+	if err != nil {
+		return err
+	}
+	for i := range groups {
+		me[principalPath(&groups[i])] = true
+	}
+	list, err := q.expand(q.here(), 1)
+	if err != nil {
+		return err
+	}
+	for _, r := range list[1:] {
+		hrefs, _, err := q.hrefsIn(r, rep.Property)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(hrefs, func(h string) bool {
+			p, ok := parseHref(h, q.sameHost)
+			return ok && me[p.String()]
+		}) {
+			q.respond(m, r, &rep.PropSpec)
+		}
+	}
+	if rep.Property != davxml.DOwner || q.found.Home.ID != q.user.ID || !collections.has(q.path.Kind) {
+		return nil
+	}
+	for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, q.columns(&rep.PropSpec)) {
+		if err != nil {
+			return err
+		}
+		q.respond(m, q.member(&o), &rep.PropSpec)
+	}
+	return nil
 }
 
 // aclPrincipalPropSet answers the report of RFC 3744 §9.2: the principals that

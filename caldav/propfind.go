@@ -20,9 +20,19 @@ func (q *request) propfind() error {
 	if err != nil {
 		return err
 	}
-	depth, err := q.depth(0)
+	// RFC 4918 §9.1: no Depth means infinity. Where clients begin their
+	// discovery some leave it out and mean 0 (clients.md 7); there and on what
+	// has no members it is taken so.
+	missing := 0
+	if collected.has(q.path.Kind) {
+		missing = infinite
+	}
+	depth, err := q.depth(missing)
 	if err != nil {
 		return err
+	}
+	if depth == infinite && items.has(q.path.Kind) {
+		depth = 0
 	}
 	if depth == infinite {
 		return precondition(davxml.DPropFindFiniteDepth, "Depth: infinity is not served; ask level by level")

@@ -3,6 +3,7 @@ package caldav
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/kalends/kalends/caldav/calendar"
@@ -15,10 +16,32 @@ const maxDeadProperty = 64 << 10 // octets of one dead property
 // change is what a PROPPATCH or MKCALENDAR asks for, checked but not stored.
 type change struct {
 	col    storage.Collection
+	edits  []func(*storage.Collection) // what became of col, to be done again on the row as it is at the commit
 	dead   []storage.Property
 	home   *storage.Settings // settings of the account that properties stand for
 	failed map[davxml.Name]failure
 	names  []davxml.Name
+}
+
+// set changes the collection, now and in the transaction.
+func (ch *change) set(edit func(*storage.Collection)) failure {
+	edit(&ch.col)
+	ch.edits = append(ch.edits, edit)
+	return failure{}
+}
+
+// write says what became of each property: one refusal refuses all.
+func (ch *change) write(resp *davxml.Response) {
+	for _, n := range ch.names {
+		switch f, bad := ch.failed[n]; {
+		case bad:
+			resp.Fail(n, f.status, f.cond, f.msg)
+		case len(ch.failed) > 0:
+			resp.Fail(n, http.StatusFailedDependency, davxml.Name{}, "")
+		default:
+			resp.Prop(n)
+		}
+	}
 }
 
 type failure struct {
@@ -59,72 +82,70 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 			if len(value) > maxNameOctets*4 {
 				return bad(davxml.Name{}, "the name is too long")
 			}
-			ch.col.DisplayName = value
-			return failure{}
+			return ch.set(func(c *storage.Collection) { c.DisplayName = value })
 		}
 		if kind == KindPrincipal || kind == KindInbox || kind == KindOutbox {
 			return protected
 		}
 	case davxml.CCalendarDescription:
 		if cal && !shared {
-			ch.col.Description = value
-			return failure{}
+			return ch.set(func(c *storage.Collection) { c.Description = value })
 		}
 	case davxml.ICalendarColor:
 		if cal && !shared && (op.Value == nil || len(op.Value.Attrs) == 0) {
-			ch.col.Color = value
+			ch.set(func(c *storage.Collection) { c.Color = value })
 			ch.dead = append(ch.dead, q.deadProp(davxml.PropOp{Remove: true, Name: op.Name}, ch.col, ""))
 			return failure{}
 		}
 		if cal && !shared {
-			ch.col.Color = ""
+			ch.set(func(c *storage.Collection) { c.Color = "" })
 		}
 	case davxml.ICalendarOrder:
 		if cal && !shared {
-			ch.col.Order = value
-			return failure{}
+			return ch.set(func(c *storage.Collection) { c.Order = value })
 		}
 	case davxml.CCalendarTimezone:
 		if !cal {
 			return protected
 		}
 		if op.Remove {
-			ch.col.Timezone, ch.col.TimezoneID = "", ""
-			return failure{}
+			return ch.set(func(c *storage.Collection) { c.Timezone, c.TimezoneID = "", "" })
 		}
 		text := op.Value.Content()
 		if _, err := calendar.ParseTimezone(text); err != nil || len(strings.TrimSpace(text)) < 40 {
 			return bad(davxml.CValidCalendarData, "calendar-timezone is an iCalendar object with one VTIMEZONE")
 		}
-		ch.col.Timezone = text
-		return failure{}
+		// RFC 7809 §5.2: the id follows the definition, unless the request has both.
+		if id := zoneIDOf(text); id != "" || !slices.Contains(ch.names, davxml.CCalendarTimezoneID) {
+			ch.set(func(c *storage.Collection) { c.TimezoneID = id })
+		}
+		return ch.set(func(c *storage.Collection) { c.Timezone = text })
 	case davxml.CCalendarTimezoneID:
 		if !cal {
 			return protected
 		}
 		if op.Remove {
-			ch.col.TimezoneID = ""
-			return failure{}
+			return ch.set(func(c *storage.Collection) { c.TimezoneID = "" })
 		}
 		if !calendar.KnownZone(value) {
 			return bad(davxml.CValidTimezone, "no time zone "+value)
 		}
-		ch.col.TimezoneID = value
-		return failure{}
+		if !slices.Contains(ch.names, davxml.CCalendarTimezone) { // RFC 7809 §5.2: the definition follows the id
+			ch.set(func(c *storage.Collection) { c.Timezone = "" })
+		}
+		return ch.set(func(c *storage.Collection) { c.TimezoneID = value })
 	case davxml.CScheduleCalendarTransp:
 		if !cal {
 			return protected
 		}
 		if op.Remove {
-			ch.col.Transparent = false
-			return failure{}
+			return ch.set(func(c *storage.Collection) { c.Transparent = false })
 		}
 		t, err := davxml.Transparent(op.Value)
 		if err != nil {
 			return bad(davxml.Name{}, err.Error())
 		}
-		ch.col.Transparent = t
-		return failure{}
+		return ch.set(func(c *storage.Collection) { c.Transparent = t })
 	case davxml.CSupportedCalendarComponentSet:
 		if !cal || !creating {
 			return protected
@@ -141,8 +162,7 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 			}
 			set |= bit
 		}
-		ch.col.Components = set
-		return failure{}
+		return ch.set(func(c *storage.Collection) { c.Components = set })
 	case davxml.DResourceType:
 		if creating {
 			return failure{}
@@ -253,25 +273,19 @@ func (q *request) proppatch() error {
 				ch.dead[i].Object = "."
 			}
 		}
-		if err := q.apply(ch, q.path.Kind == KindCalendar); err != nil {
+		if err := q.apply(ch, q.path.Kind); err != nil {
 			return err
 		}
 	}
+	if len(ch.failed) == 0 && q.prefers("return=minimal") { // RFC 8144 §2.2
+		q.w.Header().Set("Preference-Applied", "return=minimal")
+		q.w.Header().Add("Vary", "Prefer, Brief")
+		q.w.WriteHeader(http.StatusOK)
+		return nil
+	}
 	m := q.multistatus()
 	resp := m.Response(q.path.String())
-	for _, n := range ch.names {
-		switch f, bad := ch.failed[n]; {
-		case bad:
-			resp.Fail(n, f.status, f.cond, f.msg)
-		case len(ch.failed) > 0:
-			resp.Fail(n, http.StatusFailedDependency, davxml.Name{}, "")
-		default:
-			if q.prefers("return=minimal") {
-				continue
-			}
-			resp.Prop(n)
-		}
-	}
+	ch.write(resp)
 	resp.End()
 	return q.end(m)
 }
@@ -289,24 +303,38 @@ func (q *request) homeCollection() (*storage.Collection, error) {
 	return nil, errNotFound
 }
 
-// apply stores a checked change in one transaction.
-func (q *request) apply(ch *change, collection bool) error {
+// apply stores a checked change. A change of a collection's properties counts in
+// the home's sync sequence, so that a client that polls the home learns of it.
+func (q *request) apply(ch *change, kind Kind) error {
 	if ch.home != nil {
 		if _, err := q.h.db.UpdateAccount(q.ctx, q.found.Home.ID, storage.AccountChange{Settings: ch.home}); err != nil {
 			return err
 		}
 	}
-	if !collection {
+	if kind == KindPrincipal || items.has(kind) {
 		if len(ch.dead) == 0 {
 			return nil
 		}
 		return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.SetProperties(ctx, ch.dead) })
 	}
-	return q.updateCollection(q.found.Collection.Name, ch.dead, func(c *storage.Collection) {
-		acl := c.ACL // the request's row was read without it
-		*c = ch.col
-		c.ACL = acl
+	return q.updateCollection(ch.col.Name, ch.dead, func(c *storage.Collection) {
+		for _, edit := range ch.edits {
+			edit(c)
+		}
 	})
+}
+
+// zoneIDOf is the IANA name of the time zone in a calendar-timezone, "" when it
+// has none.
+func zoneIDOf(text string) string {
+	o, err := calendar.Parse([]byte(text), calendar.Limits{})
+	if err != nil {
+		return ""
+	}
+	for _, z := range o.ChildrenNamed("VTIMEZONE") {
+		return calendar.ZoneName(strings.Trim(z.Text("TZID"), "\" \t"))
+	}
+	return ""
 }
 
 // updateCollection changes a collection of the home and dead properties in one

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
@@ -130,6 +131,9 @@ func init() {
 		})},
 		davxml.DGroupMemberSet:  {on: principals, write: hrefs(members)},
 		davxml.DGroupMembership: {on: principals, write: hrefs(memberships)},
+		// calendarserver.org: the same through nested groups
+		{Space: davxml.NSCalendarServer, Local: "expanded-group-member-set"}: {on: principals, write: hrefs(allMembers)},
+		{Space: davxml.NSCalendarServer, Local: "expanded-group-membership"}: {on: principals, write: hrefs(allMemberships)},
 		davxml.DResourceID: {on: principals | calendars | homes, write: href(func(q *request, r *resource) string {
 			if r.col != nil {
 				return "urn:uuid:" + uuidOf(uint64(r.col.Account), uint64(r.col.ID))
@@ -140,15 +144,15 @@ func init() {
 			return "urn:uuid:" + uuidOf(uint64(r.home.ID), 0)
 		})},
 		// RFC 6578, ctag, RFC 5995
-		davxml.DSyncToken: {on: synced, write: text(func(q *request, r *resource) string { return r.col.Token() })},
-		davxml.CSGetCTag:  {on: synced, write: text(func(q *request, r *resource) string { return r.col.Token() })},
+		davxml.DSyncToken: {on: synced | homes, has: hasToken, write: text(tokenOf)},
+		davxml.CSGetCTag:  {on: synced | homes, has: hasToken, write: text(tokenOf)},
 		davxml.DAddMember: {on: calendars, write: href(func(q *request, r *resource) string { return r.href() + "?action=add-member" })},
 		// RFC 4791 §5.2, §6.2
 		davxml.CCalendarHomeSet: {on: principals, has: hasHome, write: href(func(q *request, r *resource) string { return homePath(r.home) })},
 		davxml.CCalendarDescription: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Description != "" },
 			write: text(func(q *request, r *resource) string { return r.col.Description })},
-		davxml.CCalendarTimezone: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Timezone != "" },
-			write: text(func(q *request, r *resource) string { return r.col.Timezone })},
+		davxml.CCalendarTimezone: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Timezone != "" || r.col.TimezoneID != "" },
+			write: text(calendarTimezone)},
 		davxml.CCalendarTimezoneID: {on: calendars, has: func(q *request, r *resource) bool { return r.col.TimezoneID != "" },
 			write: text(func(q *request, r *resource) string { return r.col.TimezoneID })},
 		davxml.CSupportedCalendarComponentSet:  {on: calendars | on(KindInbox, KindOutbox), write: writeComponents},
@@ -219,6 +223,21 @@ func init() {
 		davxml.ICalendarOrder: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Order != "" },
 			write: text(func(q *request, r *resource) string { return r.col.Order })},
 	}
+}
+
+// calendarTimezone is the zone's definition as it was set, else that of the id
+// that was set (RFC 7809 §5.2).
+func calendarTimezone(q *request, r *resource) string {
+	if r.col.Timezone != "" {
+		return r.col.Timezone
+	}
+	z, err := calendar.VTimezone(r.col.TimezoneID, q.h.cfg.Now())
+	if err != nil {
+		return ""
+	}
+	o := calendar.NewObject("-//Kalends//Kalends//EN")
+	o.Children = append(o.Children, z)
+	return string(o.Bytes())
 }
 
 func hasHome(q *request, r *resource) bool { return r.home.Kind != storage.KindGroup }
@@ -299,6 +318,47 @@ func memberships(q *request, r *resource) (out []string) {
 		out = append(out, principalPath(&list[i]))
 	}
 	return out
+}
+
+func allMembers(q *request, r *resource) (out []string) {
+	if r.home.Kind != storage.KindGroup {
+		return nil
+	}
+	list, err := q.h.db.AllMembers(q.ctx, r.home.ID)
+	if err != nil {
+		q.h.cfg.Log.Error("members of a group cannot be read", "error", err, "request", q.requestID())
+	}
+	for i := range list {
+		out = append(out, principalPath(&list[i]))
+	}
+	return out
+}
+
+func allMemberships(q *request, r *resource) (out []string) {
+	list, err := q.groupsOf(r.home.ID)
+	if err != nil {
+		q.h.cfg.Log.Error("groups of an account cannot be read", "error", err, "request", q.requestID())
+	}
+	for i := range list {
+		out = append(out, principalPath(&list[i]))
+	}
+	return out
+}
+
+// groupsOf are the groups that an account is in, over any number of steps.
+func (q *request) groupsOf(id storage.AccountID) ([]storage.Account, error) {
+	ids, err := q.h.db.GroupsOf(q.ctx, id)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	found, err := q.h.db.AccountsByID(q.ctx, ids)
+	out := make([]storage.Account, 0, len(found))
+	for _, id := range ids {
+		if a, ok := found[id]; ok {
+			out = append(out, a)
+		}
+	}
+	return out, err
 }
 
 var componentBits = []struct {

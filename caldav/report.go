@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kalends/kalends/caldav/acl"
@@ -27,6 +28,9 @@ func (q *request) report() error {
 	}
 	if _, fb := rep.(*davxml.FreeBusyQuery); !fb && !q.privs.Has(acl.Read) {
 		return q.forbidden(acl.Read)
+	}
+	if err := q.checkReport(rep); err != nil {
+		return err
 	}
 	switch rep := rep.(type) {
 	case *davxml.CalendarMultiget:
@@ -53,9 +57,47 @@ func (q *request) report() error {
 	return precondition(davxml.Name{Space: davxml.NSDAV, Local: "supported-report"}, "this report is not served")
 }
 
+// checkReport refuses a Depth that a report is not defined for, and calendar
+// data in a form that is not served.
+func (q *request) checkReport(rep davxml.Report) error {
+	depth, err := q.depth(0)
+	if err != nil {
+		return err
+	}
+	var spec *davxml.PropSpec
+	switch rep := rep.(type) {
+	case *davxml.PrincipalMatch, *davxml.PrincipalSearchPropertySet, *davxml.ACLPrincipalPropSet: // RFC 3744 §9.2, §9.3, §9.5
+		if depth != 0 {
+			return badRequest("this report is defined for Depth: 0 only")
+		}
+		if a, ok := rep.(*davxml.ACLPrincipalPropSet); ok && len(a.Props) == 0 {
+			return badRequest("the report names no property")
+		}
+	case *davxml.PrincipalPropertySearch, *davxml.ExpandProperty: // Thunderbird searches with Depth: 1
+		if depth == infinite {
+			return badRequest("this report is not defined for Depth: infinity")
+		}
+	case *davxml.CalendarQuery:
+		spec = &rep.PropSpec
+	case *davxml.CalendarMultiget:
+		spec = &rep.PropSpec
+	case *davxml.SyncCollection:
+		spec = &rep.PropSpec
+	}
+	if spec != nil && spec.Data != nil { // RFC 4791 §7.8, §7.9
+		if d := spec.Data; d.ContentType != "" && !strings.EqualFold(d.ContentType, "text/calendar") || d.Version != "" && d.Version != "2.0" {
+			return precondition(davxml.CSupportedCalendarData, "calendar data is given as text/calendar of version 2.0")
+		}
+	}
+	return nil
+}
+
 // reportsOf is DAV:supported-report-set of a kind.
 func reportsOf(k Kind) []davxml.Name {
-	everywhere := []davxml.Name{davxml.DExpandProperty, davxml.DPrincipalMatch, davxml.DPrincipalPropertySearch, davxml.DPrincipalSearchPropertySet, davxml.CSCalendarServerPrincipalSearch}
+	everywhere := []davxml.Name{davxml.DExpandProperty, davxml.DPrincipalMatch, davxml.DPrincipalPropertySearch, davxml.CSCalendarServerPrincipalSearch}
+	if principalTop.has(k) {
+		everywhere = append(everywhere, davxml.DPrincipalSearchPropertySet)
+	}
 	if collected.has(k) || items.has(k) {
 		everywhere = append(everywhere, davxml.DACLPrincipalPropSet)
 	}
@@ -87,6 +129,9 @@ func writeReports(q *request, r *resource, b *davxml.Builder) {
 // zoneOf is the zone in which floating times of a collection are read
 // (RFC 4791 §5.2.2, RFC 7809 §5.2).
 func (q *request) zoneOf(c *storage.Collection) *time.Location {
+	if q.zone != nil {
+		return q.zone
+	}
 	if c == nil {
 		return time.UTC
 	}
@@ -169,7 +214,7 @@ func (q *request) reach(p Path) (*request, error) {
 		}
 		return q, nil
 	}
-	f, err := q.h.db.Find(q.ctx, storage.Query{Login: q.user.Handle, Home: p.Handle, Collection: p.Collection})
+	f, err := q.h.db.Find(q.ctx, storage.Query{Login: q.user.Handle, Home: p.Handle, Collection: p.Collection, Columns: storage.ColumnTimezone})
 	if err != nil || f.Collection == nil {
 		return nil, err
 	}
@@ -213,14 +258,8 @@ func (q *request) calendarQuery(rep *davxml.CalendarQuery) error {
 	if err != nil {
 		return err
 	}
-	var zone *time.Location
-	for _, text := range []string{rep.TimezoneID, rep.Timezone} {
-		if text == "" || zone != nil {
-			continue
-		}
-		if zone, err = calendar.ParseTimezone(text); err != nil {
-			return precondition(davxml.CValidTimezone, "the time zone of the query cannot be read")
-		}
+	if err := q.queryZone(rep); err != nil {
+		return err
 	}
 	depth, err := q.depth(1)
 	if err != nil {
@@ -231,28 +270,42 @@ func (q *request) calendarQuery(rep *davxml.CalendarQuery) error {
 		return err
 	}
 	m := q.multistatus()
-	if depth == 0 && q.path.Kind != KindObject && q.path.Kind != KindInboxItem || depth == 1 && q.path.Kind == KindHome {
-		return q.end(m)
+	if depth == 0 && !items.has(q.path.Kind) {
+		return q.end(m) // a collection is no calendar object itself
 	}
 	budget := calendar.NewBudget()
 	count := 0
 	for _, sub := range over {
-		z := zone
-		if z == nil {
-			z = q.zoneOf(sub.found.Collection)
-		}
-		more, err := sub.queryOne(m, rep, filter, z, budget, &count)
-		if err != nil {
-			return q.abort(m, err)
-		}
-		if !more {
-			break
+		for _, part := range alternatives(filter) {
+			more, err := sub.queryOne(m, rep, part, budget, &count)
+			if err != nil {
+				return q.abort(m, err)
+			}
+			if !more {
+				return q.end(m)
+			}
 		}
 	}
 	return q.end(m)
 }
 
-func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, filter *calendar.CompFilter, zone *time.Location, budget *calendar.Budget, count *int) (bool, error) {
+// queryZone reads the zone that a query wants floating times in (RFC 4791 §7.8,
+// RFC 7809 §5.1).
+func (q *request) queryZone(rep *davxml.CalendarQuery) (err error) {
+	switch {
+	case rep.TimezoneID != "":
+		if q.zone, err = calendar.LoadZone(rep.TimezoneID); err != nil {
+			return precondition(davxml.CValidTimezone, "there is no time zone of this name")
+		}
+	case rep.Timezone != "":
+		if q.zone, err = calendar.ParseTimezone(rep.Timezone); err != nil {
+			return precondition(davxml.CValidCalendarData, "the time zone of the query is no iCalendar object with one VTIMEZONE")
+		}
+	}
+	return nil
+}
+
+func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, filter *calendar.CompFilter, budget *calendar.Budget, count *int) (bool, error) {
 	comp, uid, window, ok, sufficient := filter.Window()
 	sel := storage.ObjectQuery{UID: uid, Columns: q.columns(&rep.PropSpec)}
 	if comp != "" {
@@ -264,13 +317,14 @@ func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, fil
 	if !sufficient || ok {
 		sel.Columns |= storage.ColumnData // recurring and floating objects must be looked at
 	}
-	one := q.path.Object
-	for o, err := range q.h.db.Select(q.ctx, q.found.Collection.CollectionKey, sel) {
+	found := q.h.db.Select(q.ctx, q.found.Collection.CollectionKey, sel)
+	if items.has(q.path.Kind) { // the scope is one object: the filter alone decides
+		found, sufficient = q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData), false
+	}
+	zone := q.zoneOf(q.found.Collection)
+	for o, err := range found {
 		if err != nil {
 			return false, err
-		}
-		if one != "" && o.Name != one {
-			continue
 		}
 		match := sufficient && (!ok || o.Flags&storage.FlagExact != 0)
 		if !match {
@@ -419,8 +473,15 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 			busy = append(busy, ps...)
 		}
 	}
+	// RFC 4791 §7.10: times of one type are joined; those of different types may
+	// overlap, so that nothing tentative is lost beside something busy.
+	answer := calendar.FreeBusyComponent(nil, from, to, q.h.cfg.Now().UTC())
+	for _, t := range []calendar.BusyType{calendar.BusyTime, calendar.BusyUnavailable, calendar.BusyTentative} {
+		one := slices.DeleteFunc(slices.Clone(busy), func(p calendar.Period) bool { return p.Type != t })
+		answer.Props = append(answer.Props, calendar.FreeBusyComponent(one, from, to, from).All("FREEBUSY")...)
+	}
 	out := calendar.NewObject("-//Kalends//Kalends//EN")
-	out.Children = append(out.Children, calendar.FreeBusyComponent(calendar.MergePeriods(busy), from, to, q.h.cfg.Now().UTC()))
+	out.Children = append(out.Children, answer)
 	text := out.Bytes()
 	h := q.w.Header()
 	h.Set("Content-Type", calendarType)

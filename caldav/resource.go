@@ -62,6 +62,7 @@ func (q *request) expand(r *resource, depth int) ([]*resource, error) {
 			a := &accounts[i]
 			p := Path{Kind: KindPrincipal, Folder: folderOf(a.Kind), Handle: a.Handle}
 			c := child(p, a)
+			c.privs = q.principalPrivileges(a)
 			if r.path.Kind == KindCalendars {
 				c.path = Path{Kind: KindHome, Handle: a.Handle}
 				c.privs = q.privilegesOn(a, nil)

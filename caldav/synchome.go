@@ -12,25 +12,28 @@ import (
 	"github.com/kalends/kalends/storage"
 )
 
-// A sync token of a home holds the token of each collection in it, so that a
-// change of any of them shows without a common sequence that all writers would
-// have to share.
+// A sync token of a home holds the token of the home itself, which counts
+// collections that come, go or change their properties, and the token of each
+// collection that the user may read, so that a change of any of them shows
+// without a common sequence that all writers would have to share.
 const homeTokenPrefix = "urn:kalends:home:"
 
-type homeToken map[string]string // collection id and name -> token
+// homeToken maps homeTokenKey to the collection's token; homeItself is the
+// home's. untold stands before a token when a page ended before the change of
+// the collection's properties was told.
+type homeToken map[string]string
 
-func (q *request) homeToken(cols []storage.Collection) string {
-	t := homeToken{}
-	for i := range cols {
-		if c := &cols[i]; !c.Deleting && c.Kind != storage.CollectionHome {
-			t[homeTokenKey(c)] = c.Token()
-		}
-	}
+const (
+	homeItself = ""
+	untold     = "!"
+)
+
+func homeTokenKey(c *storage.Collection) string { return itoa(int(c.ID)) + " " + c.Name }
+
+func (t homeToken) String() string {
 	b, _ := json.Marshal(t)
 	return homeTokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 }
-
-func homeTokenKey(c *storage.Collection) string { return itoa(int(c.ID)) + " " + c.Name }
 
 func readHomeToken(s string) (homeToken, bool) {
 	text, ok := strings.CutPrefix(s, homeTokenPrefix)
@@ -42,88 +45,139 @@ func readHomeToken(s string) (homeToken, bool) {
 		return nil, false
 	}
 	var t homeToken
-	return t, json.Unmarshal(b, &t) == nil
+	return t, json.Unmarshal(b, &t) == nil && t[homeItself] != ""
 }
 
-// syncHome answers sync-collection on a home: level 1 lists collections whose
-// properties or content changed, infinite their members as well.
-func (q *request) syncHome(rep *davxml.SyncCollection) error {
-	var old homeToken
-	if rep.Token != "" {
-		var ok bool
-		if old, ok = readHomeToken(rep.Token); !ok {
-			return storage.ErrBadToken
+// hasToken: a home that is only listed, not asked itself, is read without its
+// collections and has no token there.
+func hasToken(_ *request, r *resource) bool { return r.path.Kind != KindHome || r.sister != nil }
+
+// tokenOf is DAV:sync-token, and the ctag, which changes when it does.
+func tokenOf(q *request, r *resource) string {
+	if r.path.Kind != KindHome {
+		return r.col.Token()
+	}
+	t := homeToken{}
+	for i := range r.sister {
+		switch c := &r.sister[i]; {
+		case c.Kind == storage.CollectionHome:
+			t[homeItself] = c.Token()
+		case !c.Deleting && q.privilegesOn(r.home, c).Has(acl.Read):
+			t[homeTokenKey(c)] = c.Token()
 		}
 	}
+	return t.String()
+}
+
+// syncHome answers sync-collection on a home: level 1 lists the home and its
+// collections whose properties or content changed, infinite their members as
+// well.
+func (q *request) syncHome(rep *davxml.SyncCollection) error {
 	list, err := q.expand(q.here(), 1)
 	if err != nil {
 		return err
 	}
-	next := homeToken{}
-	m := q.multistatus()
-	count, truncated := 0, false
-	full := func() bool { return rep.Limit > 0 && count >= rep.Limit }
-	seen := map[string]bool{}
+	if list[0].col == nil {
+		return errNotFound
+	}
+	old := homeToken{}
+	touched := map[string]bool{} // names of collections with changed properties
+	first := rep.Token == ""
+	if !first {
+		var ok bool
+		if old, ok = readHomeToken(rep.Token); !ok {
+			return storage.ErrBadToken
+		}
+		if old[homeItself] != list[0].col.Token() {
+			set, err := q.h.db.HomeChanges(q.ctx, q.found.Home.ID, old[homeItself])
+			if err != nil {
+				return err
+			}
+			for _, name := range set.Changed {
+				touched[name] = true
+			}
+		}
+	}
+	s := homeSync{q: q, rep: rep, m: q.multistatus(), next: homeToken{homeItself: list[0].col.Token()}}
+	if first || touched[homeItself] {
+		s.count++
+		q.respond(s.m, list[0], &rep.PropSpec)
+	}
+	names := map[string]bool{}
 	for _, r := range list[1:] {
+		names[r.col.Name] = true
 		if !r.privs.Has(acl.Read) {
 			continue
 		}
-		key := homeTokenKey(r.col)
-		seen[key] = true
-		was, known := old[key]
-		if known && was == r.col.Token() {
-			next[key] = was
-			continue
-		}
-		if full() {
-			truncated = true
-			if known {
-				next[key] = was
+		was, known := old[homeTokenKey(r.col)]
+		was, pending := strings.CutPrefix(was, untold)
+		if err := s.collection(r, was, known, pending || touched[r.col.Name]); err != nil {
+			if errors.Is(err, storage.ErrBadToken) && s.m.Sent() == 0 {
+				return err
 			}
-			continue
+			return q.abort(s.m, err)
 		}
-		count++
-		q.respond(m, r, &rep.PropSpec)
-		if rep.Level != davxml.SyncInfinite {
-			next[key] = r.col.Token()
-			continue
-		}
-		limit := 0
-		if rep.Limit > 0 {
-			limit = max(rep.Limit-count, 1)
-		}
-		sub := *q
-		sub.found.Collection = r.col
-		set, err := q.h.db.Changes(q.ctx, r.col.CollectionKey, was, limit)
-		if errors.Is(err, storage.ErrBadToken) && m.Sent() == 0 {
-			return err
-		}
-		if err != nil {
-			return q.abort(m, err)
-		}
-		if err := sub.writeChanges(m, set, &rep.PropSpec); err != nil {
-			return q.abort(m, err)
-		}
-		count += len(set.Changes)
-		next[key] = set.Token
-		truncated = truncated || set.Truncated
 	}
 	for key := range old {
-		if !seen[key] {
-			_, name, _ := strings.Cut(key, " ")
-			taken := false
-			for _, r := range list[1:] {
-				taken = taken || r.col.Name == name
-			}
-			if !taken {
-				m.Status(collectionPath(q.found.Home, name), http.StatusNotFound, davxml.Name{}, "")
-			}
+		if _, name, ok := strings.Cut(key, " "); ok && !names[name] {
+			s.m.Status(collectionPath(q.found.Home, name), http.StatusNotFound, davxml.Name{}, "")
 		}
 	}
-	if truncated {
-		m.Status(q.path.String(), http.StatusInsufficientStorage, davxml.DNumberOfMatchesWithinLimits, "")
+	if s.truncated {
+		s.m.Status(q.path.String(), http.StatusInsufficientStorage, davxml.DNumberOfMatchesWithinLimits, "")
 	}
-	b, _ := json.Marshal(next)
-	m.SyncToken(homeTokenPrefix + base64.RawURLEncoding.EncodeToString(b))
-	return q.end(m)
+	s.m.SyncToken(s.next.String())
+	return q.end(s.m)
+}
+
+// homeSync is one answer in the making.
+type homeSync struct {
+	q         *request
+	rep       *davxml.SyncCollection
+	m         *davxml.Multistatus
+	next      homeToken
+	count     int
+	truncated bool
+}
+
+// collection tells what is new of one collection since its token was.
+func (s *homeSync) collection(r *resource, was string, known, touched bool) error {
+	key := homeTokenKey(r.col)
+	if known && !touched && was == r.col.Token() {
+		s.next[key] = was
+		return nil
+	}
+	if s.rep.Limit > 0 && s.count >= s.rep.Limit {
+		s.truncated = true
+		if known {
+			s.next[key] = was
+			if touched {
+				s.next[key] = untold + was
+			}
+		}
+		return nil
+	}
+	s.count++
+	s.q.respond(s.m, r, &s.rep.PropSpec)
+	if s.rep.Level != davxml.SyncInfinite {
+		s.next[key] = r.col.Token()
+		return nil
+	}
+	limit := 0
+	if s.rep.Limit > 0 {
+		limit = max(s.rep.Limit-s.count, 1)
+	}
+	sub := *s.q
+	sub.found.Collection = r.col
+	set, err := s.q.h.db.Changes(s.q.ctx, r.col.CollectionKey, was, limit)
+	if err != nil {
+		return err
+	}
+	if err := sub.writeChanges(s.m, set, &s.rep.PropSpec); err != nil {
+		return err
+	}
+	s.count += len(set.Changes)
+	s.next[key] = set.Token
+	s.truncated = s.truncated || set.Truncated
+	return nil
 }

@@ -358,12 +358,14 @@ var parents = map[string][]string{
 }
 
 // canStandIn tells whether a component can be part of another one. An unknown
-// component can be anywhere below VCALENDAR; it matches nothing, or an extension.
+// component can be anywhere below VCALENDAR, where it matches nothing, or an
+// extension, but not in those whose grammar has properties only (RFC 5545
+// §3.6.5, §3.6.6).
 func canStandIn(name, parent string) bool {
 	if in, known := parents[name]; known {
 		return slices.Contains(in, parent)
 	}
-	return parent != ""
+	return parent != "" && parent != "VALARM" && parent != "STANDARD" && parent != "DAYLIGHT"
 }
 
 // timeless lists the registered properties whose value is neither a time nor a
