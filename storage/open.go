@@ -186,6 +186,7 @@ func (db *DB) read(ctx context.Context, fn func(session) error) error {
 	if db.lite != nil {
 		return fn(liteRead{l: db.lite})
 	}
+	began := time.Now()
 	for attempt := 0; ; attempt++ {
 		err := func() error {
 			c, err := db.pg.acquire(ctx)
@@ -200,7 +201,7 @@ func (db *DB) read(ctx context.Context, fn func(session) error) error {
 			return nil
 		case attempt < 2 && ctx.Err() == nil && classify(err) == failureGone:
 			db.pg.pool.Reset()
-		case attempt < 2 && classify(err) == failureRetry:
+		case attempt < 2 && classify(err) == failureRetry && time.Since(began) < retryFor:
 		default:
 			return err
 		}
@@ -233,8 +234,12 @@ func (db *DB) write(ctx context.Context, query string, args ...any) (affected in
 	return affected, err
 }
 
-// retries bound how often DB.Tx runs its function.
-const retries = 12
+// retries bound how often DB.Tx runs its function, retryFor how long after its
+// start it may begin again: who waited for a lock that long is told so.
+const (
+	retries  = 12
+	retryFor = 8 * time.Second
+)
 
 // pause waits before attempt n (from 1) with jitter, or until ctx is done.
 func pause(ctx context.Context, n int) error {

@@ -28,6 +28,7 @@ func (tx *Tx) NewID() int64 { return tx.db.NewID() }
 // ErrUnavailable.
 func (db *DB) Tx(ctx context.Context, fn func(context.Context, *Tx) error) error {
 	unique := false
+	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		tx := &Tx{db: db}
 		unsure, err := db.attempt(ctx, tx, fn)
@@ -41,7 +42,7 @@ func (db *DB) Tx(ctx context.Context, fn func(context.Context, *Tx) error) error
 		again := false
 		switch classify(err) {
 		case failureRetry:
-			again = !unsure && attempt < retries
+			again = !unsure && attempt < retries && time.Since(began) < retryFor
 		case failureUnique:
 			again, unique = !unique, true
 		case failureGone:
