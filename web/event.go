@@ -15,7 +15,6 @@ import (
 // eventPage is what event.html shows: one occurrence or a whole series.
 type eventPage struct {
 	Path, Instance      string // Instance "" is the whole
-	ETag                string
 	Summary, When, Zone string
 	Repeats             string // the rule in words; "" when it does not recur
 	Moved               string // when the occurrence was planned for, if elsewhere
@@ -48,12 +47,12 @@ type attendee struct {
 
 // answerForm is what an attendee can do.
 type answerForm struct {
-	Path, ETag, Instance, Next string
-	Mine                       string // the present answer in words
-	Partstat                   string
-	Series                     bool // the whole can be answered beside the occurrence
-	Note                       bool // offers a note to the organizer
-	Title                      string
+	Path, Shown, Instance, Next string // Shown: see shownTag
+	Mine                        string // the present answer in words
+	Partstat                    string
+	Series                      bool // the whole can be answered beside the occurrence
+	Note                        bool // offers a note to the organizer
+	Title                       string
 }
 
 // occurrence is the component that a page is about, with its times.
@@ -176,7 +175,7 @@ func (q *request) eventPage(sh *shelf, f *found, instance string) (*eventPage, e
 	}
 	self := q.self()
 	c := oc.comp
-	p := &eventPage{Path: eventPath(f.in.Name, f.row.Name, ""), Instance: instance, ETag: f.row.ETag, Summary: summaryOf(c), ColorValue: colorOf(f.in, f.index), Calendar: titleOf(f.in)}
+	p := &eventPage{Path: eventPath(f.in.Name, f.row.Name, ""), Instance: instance, Summary: summaryOf(c), ColorValue: colorOf(f.in, f.index), Calendar: titleOf(f.in)}
 	if !oc.start.IsZero() {
 		p.When = whenText(oc.start, oc.end, oc.allDay, sh.zone)
 		p.Zone = zoneText(sh.zone, oc.start)
@@ -222,7 +221,7 @@ func (q *request) eventPage(sh *shelf, f *found, instance string) (*eventPage, e
 	}
 	if me := attendeeOf(c, self); me != nil && !p.Mine && p.Status != "cancelled" {
 		st := partstatOf(me)
-		p.Answer = &answerForm{Path: p.Path, ETag: f.row.ETag, Instance: instance, Mine: answerText(st), Partstat: st, Series: recurs(f.object), Note: true, Title: p.Summary}
+		p.Answer = &answerForm{Path: p.Path, Shown: shownTag(f.row), Instance: instance, Mine: answerText(st), Partstat: st, Series: recurs(f.object), Note: true, Title: p.Summary}
 	}
 	return p, nil
 }
@@ -261,9 +260,23 @@ func attendeeRow(a *calendar.Property, self calendar.AddressSet) attendee {
 // answers are the buttons' values.
 var answers = map[string]string{"accept": "ACCEPTED", "maybe": "TENTATIVE", "decline": "DECLINED"}
 
+// shownTag stands for what a reader saw of an event: the schedule tag, which
+// other people's answers and the fate of messages leave alone
+// (RFC 6638 §3.2.10), else the entity tag.
+func shownTag(o storage.Object) string {
+	if o.ScheduleTag != "" {
+		return o.ScheduleTag
+	}
+	return o.ETag
+}
+
+// answerTries is how often an answer is made anew because the server itself
+// changed the event meanwhile.
+const answerTries = 5
+
 // answerEvent answers an invitation for one occurrence or the whole, as it was
-// shown: when it changed meanwhile nothing is sent, and the page shows what
-// it has become.
+// shown: when the event changed meanwhile nothing is sent, and the page shows
+// what it has become.
 func (q *request) answerEvent() error {
 	answer, ok := answers[q.PostForm.Get("answer")]
 	note := oneLine(q.PostForm.Get("note"), 1000)
@@ -275,53 +288,54 @@ func (q *request) answerEvent() error {
 	if err != nil {
 		return err
 	}
-	f, err := q.open(&sh, q.PathValue("calendar"), q.PathValue("name"))
-	if err != nil {
-		return err
-	}
-	conflict := func() error {
-		page, err := q.eventPage(&sh, f, instance)
-		if err == errNoPage && instance != "" { // the occurrence is gone
-			page, err = q.eventPage(&sh, f, "")
+	for try := 1; ; try++ {
+		f, err := q.open(&sh, q.PathValue("calendar"), q.PathValue("name"))
+		if err != nil {
+			return err
+		}
+		if q.PostForm.Get("shown") != shownTag(f.row) || try > answerTries {
+			return q.answerConflict(&sh, f, instance)
+		}
+		var id *calendar.DateTime
+		if instance != "" && q.PostForm.Get("scope") != "series" {
+			oc, err := q.pick(f, instance)
+			if err != nil {
+				return err
+			}
+			id = oc.id
+		}
+		next, err := itip.Respond(f.object, scheduling.AddressesOf(*q.user), answer, id, itip.RespondOptions{Comment: note})
+		if err != nil {
+			return err
+		}
+		_, err = q.s.sched.Put(q.ctx, scheduling.Put{Actor: q.actor(), Key: f.row.ObjectKey, Data: next.Bytes(), IfMatch: []string{f.row.ETag}, RequestID: q.requestID()})
+		var refused *scheduling.Error
+		if errors.As(err, &refused) && refused.Precond {
+			continue
 		}
 		if err != nil {
 			return err
 		}
-		page.Conflict = true
-		return q.render(http.StatusConflict, "event", page.Summary, page)
-	}
-	if q.PostForm.Get("etag") != f.row.ETag {
-		return conflict()
-	}
-	var id *calendar.DateTime
-	if instance != "" && q.PostForm.Get("scope") != "series" {
-		oc, err := q.pick(f, instance)
-		if err != nil {
-			return err
+		back := eventPath(f.in.Name, f.row.Name, instance)
+		if next := q.PostForm.Get("next"); next != "" {
+			back = next
 		}
-		id = oc.id
+		q.redirect(withDone(back, "answered"))
+		return nil
 	}
-	next, err := itip.Respond(f.object, scheduling.AddressesOf(*q.user), answer, id, itip.RespondOptions{Comment: note})
-	if err != nil {
-		return err
-	}
-	_, err = q.s.sched.Put(q.ctx, scheduling.Put{Actor: q.actor(), Key: f.row.ObjectKey, Data: next.Bytes(), IfMatch: []string{f.row.ETag}, RequestID: q.requestID()})
-	var refused *scheduling.Error
-	if errors.As(err, &refused) && refused.Precond {
-		if f, err = q.open(&sh, q.PathValue("calendar"), q.PathValue("name")); err != nil {
-			return err
-		}
-		return conflict()
+}
+
+// answerConflict shows what an event has become that somebody wanted to answer.
+func (q *request) answerConflict(sh *shelf, f *found, instance string) error {
+	page, err := q.eventPage(sh, f, instance)
+	if err == errNoPage && instance != "" { // the occurrence is gone
+		page, err = q.eventPage(sh, f, "")
 	}
 	if err != nil {
 		return err
 	}
-	back := eventPath(f.in.Name, f.row.Name, instance)
-	if next := q.PostForm.Get("next"); next != "" {
-		back = next
-	}
-	q.redirect(withDone(back, "answered"))
-	return nil
+	page.Conflict = true
+	return q.render(http.StatusConflict, "event", page.Summary, page)
 }
 
 // directoryKey is how storage.DB.Recipients knows an address.

@@ -63,7 +63,7 @@ func TestAnswerAnInvitation(t *testing.T) {
 	b.get("/").want(t, 200, "1 invitation waits")
 
 	// The whole series, from the list.
-	r := b.post(path, url.Values{"answer": {"accept"}, "etag": {list.field(t, "etag")}, "instance": {""}, "next": {"/invitations"}, "note": {"Gladly\r\nX-EVIL:1"}})
+	r := b.post(path, url.Values{"answer": {"accept"}, "shown": {list.field(t, "shown")}, "instance": {""}, "next": {"/invitations"}, "note": {"Gladly\r\nX-EVIL:1"}})
 	r.want(t, 303)
 	if got := r.header.Get("Location"); got != "/invitations?done=answered" {
 		t.Errorf("Location %q", got)
@@ -80,7 +80,7 @@ func TestAnswerAnInvitation(t *testing.T) {
 	page := b.get(path + "?instance=20261124T140000")
 	page.want(t, 200, "Tue 24 Nov 2026, 14:00 – 15:00", "now: accepted", "the whole series", "Organizer", "Carol", "no answer yet", "optional")
 	page.lacks(t, "Where is my invitation")
-	b.post(path, url.Values{"answer": {"decline"}, "etag": {page.field(t, "etag")}, "instance": {"20261124T140000"}, "scope": {"instance"}}).want(t, 303)
+	b.post(path, url.Values{"answer": {"decline"}, "shown": {page.field(t, "shown")}, "instance": {"20261124T140000"}, "scope": {"instance"}}).want(t, 303)
 	_, o = w.stored(alice, "meeting@test")
 	if whole, one := answerOf(o, "", "bob@alpha.test"), answerOf(o, "20261124T140000", "bob@alpha.test"); whole != "ACCEPTED" || one != "DECLINED" {
 		t.Errorf("the organizer has %s for the series and %s for Tuesday", whole, one)
@@ -108,14 +108,14 @@ func TestAnswerToWhatHasChanged(t *testing.T) {
 	path := "/event/calendar/" + row.Name
 	page := b.get(path + "?instance=20261124T140000")
 	w.put(alice, "meeting.ics", strings.NewReplacer("T14", "T16", "T15", "T17").Replace(meeting))
-	form := url.Values{"answer": {"accept"}, "etag": {page.field(t, "etag")}, "instance": {"20261124T140000"}, "scope": {"instance"}}
+	form := url.Values{"answer": {"accept"}, "shown": {page.field(t, "shown")}, "instance": {"20261124T140000"}, "scope": {"instance"}}
 	r := b.post(path, form)
 	r.want(t, 409, "The event was changed meanwhile", "16:00 – 17:00") // that occurrence is gone: the series is shown
 	_, o := w.stored(alice, "meeting@test")
 	if got := answerOf(o, "", "bob@alpha.test"); got != "NEEDS-ACTION" {
 		t.Errorf("the organizer has %s", got)
 	}
-	form.Set("etag", r.field(t, "etag"))
+	form.Set("shown", r.field(t, "shown"))
 	form.Set("instance", r.field(t, "instance"))
 	b.post(path, form).want(t, 303)
 	_, o = w.stored(alice, "meeting@test")
@@ -138,8 +138,38 @@ func TestOnlyOwnEvents(t *testing.T) {
 	w.browser().post("/event/calendar/meeting.ics", url.Values{"answer": {"accept"}}).want(t, 403, "not signed in any more")
 	al := w.signedIn("alice")
 	row, _ := w.stored(alice, "meeting@test")
-	al.post("/event/calendar/meeting.ics", url.Values{"answer": {"accept"}, "etag": {row.ETag}}).want(t, 409, "only somebody invited can answer")
-	al.post("/event/calendar/meeting.ics", url.Values{"answer": {"perhaps"}, "etag": {row.ETag}}).want(t, 400)
+	al.post("/event/calendar/meeting.ics", url.Values{"answer": {"accept"}, "shown": {row.ScheduleTag}}).want(t, 409, "only somebody invited can answer")
+	al.post("/event/calendar/meeting.ics", url.Values{"answer": {"perhaps"}, "shown": {row.ScheduleTag}}).want(t, 400)
+}
+
+// What the server writes into the event between looking and answering is no
+// reason to ask again; what the organizer or another program writes is.
+func TestAnswerWhileOthersAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.account("alice", nil), w.account("bob", nil)
+	dora := w.account("dora", nil)
+	w.put(alice, "meeting.ics", strings.ReplaceAll(meeting, "carol@beta.test", "dora@alpha.test"))
+	b := w.signedIn("bob")
+	before, _ := w.stored(bob, "meeting@test")
+	path := "/event/calendar/" + before.Name
+	page := b.get(path)
+	theirs, _ := w.stored(dora, "meeting@test")
+	d := w.signedIn("dora")
+	d.post("/event/calendar/"+theirs.Name, url.Values{"answer": {"accept"}, "shown": {d.get("/event/calendar/"+theirs.Name).field(t, "shown")}}).want(t, 303)
+	later := friday.Add(time.Minute)
+	w.now.Store(&later)
+	for w.sched.Step(t.Context(), nil) {
+	}
+	after, o := w.stored(bob, "meeting@test")
+	if after.ETag == before.ETag || answerOf(o, "", "dora@alpha.test") != "ACCEPTED" {
+		t.Fatal("dora's answer did not reach bob's copy")
+	}
+	b.post(path, url.Values{"answer": {"accept"}, "shown": {page.field(t, "shown")}}).want(t, 303)
+	_, o = w.stored(alice, "meeting@test")
+	if got := answerOf(o, "", "bob@alpha.test"); got != "ACCEPTED" {
+		t.Errorf("the organizer has %s", got)
+	}
 }
 
 // The organizer sees where each invitation is.

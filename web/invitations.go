@@ -115,7 +115,7 @@ func (q *request) waiting(sh *shelf, f *found, self calendar.AddressSet, now tim
 		if org := c.Prop("ORGANIZER"); org != nil {
 			inv.From.Name, inv.From.Address = addressText(org)
 		}
-		inv.Answer = answerForm{Path: eventPath(f.in.Name, f.row.Name, ""), ETag: f.row.ETag, Instance: instance, Next: "/invitations", Partstat: "NEEDS-ACTION", Title: inv.Title}
+		inv.Answer = answerForm{Path: eventPath(f.in.Name, f.row.Name, ""), Shown: shownTag(f.row), Instance: instance, Next: "/invitations", Partstat: "NEEDS-ACTION", Title: inv.Title}
 		out = append(out, inv)
 	}
 	return out

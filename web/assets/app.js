@@ -39,7 +39,9 @@ async function refresh(delay) {
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
       if (!answer.ok) return;
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // The style element has the nonce of that answer, not of this page.
+      const text = (await answer.text()).replace(/<style[^]*?<\/style>/g, "");
+      const page = new DOMParser().parseFromString(text, "text/html");
       const fresh = page.getElementById(old.id);
       if (fresh) old.replaceWith(fresh);
     } catch {
