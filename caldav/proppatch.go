@@ -341,6 +341,15 @@ func zoneIDOf(text string) string {
 // transaction, on the row as it is then.
 func (q *request) updateCollection(name string, dead []storage.Property, edit func(*storage.Collection)) error {
 	return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error {
+		// The home's row lock, which every change of properties takes first,
+		// keeps two of them apart.
+		home, err := tx.CollectionByName(ctx, q.found.Home.ID, "")
+		if err != nil {
+			return err
+		}
+		if _, err := tx.LockCollections(ctx, []storage.CollectionKey{home.CollectionKey}); err != nil {
+			return err
+		}
 		c, err := tx.CollectionByName(ctx, q.found.Home.ID, name)
 		if err != nil {
 			return err

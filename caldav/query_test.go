@@ -1,0 +1,123 @@
+package caldav_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func task(uid, summary string, more ...string) string {
+	return "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VTODO\r\nUID:" + uid + "\r\nDTSTAMP:20260101T000000Z\r\nSUMMARY:" + summary + "\r\n" + strings.Join(append(more, ""), "\r\n") + "END:VTODO\r\nEND:VCALENDAR\r\n"
+}
+
+func calendarQuery(data, filter, more string) string {
+	return `<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><D:getetag/>` + data + `</D:prop><C:filter><C:comp-filter name="VCALENDAR"` + filter + `</C:comp-filter></C:filter>` + more + `</C:calendar-query>`
+}
+
+// Kinds of components side by side: who asks for times wants either; conditions
+// on properties must all hold (RFC 4791 §9.7.1) unless test="anyof" says else.
+func TestQueryOfSeveralKinds(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		const mixed = "/dav/calendars/user01/mixed/"
+		w.do("user01", "MKCALENDAR", mixed, "", "").want(201)
+		w.do("user01", "PUT", mixed+"e.ics", "", event("e", "Red", "20260105T100000Z")).want(201)
+		w.do("user01", "PUT", mixed+"late.ics", "", event("late", "Red", "20270105T100000Z")).want(201)
+		w.do("user01", "PUT", mixed+"t.ics", "", task("t", "Red", "DUE:20260105T120000Z")).want(201)
+		const when = `<C:time-range start="20260101T000000Z" end="20260201T000000Z"/>`
+		const red = `<C:prop-filter name="SUMMARY"><C:text-match>Red</C:text-match></C:prop-filter>`
+		both := func(cond string) string {
+			return `<C:comp-filter name="VEVENT">` + cond + `</C:comp-filter><C:comp-filter name="VTODO">` + cond + `</C:comp-filter>`
+		}
+		for filter, want := range map[string]string{
+			">" + both(""):                       "e late t",
+			">" + both(when):                     "e t",
+			">" + both(red):                      "",
+			` test="anyof">` + both(red):         "e late t",
+			` test="anyof">` + both(when):        "e t",
+			` test="anyof">` + both(when+red):    "e t",
+			`>`:                                  "e late t",
+			`><C:comp-filter name="VJOURNAL"/>`:  "",
+			`><C:comp-filter name="VTIMEZONE"/>`: "",
+			`><C:comp-filter name="VEVENT"/><C:comp-filter name="VTODO"><C:is-not-defined/></C:comp-filter>`: "e late",
+		} {
+			var got []string
+			for _, h := range w.do("user01", "REPORT", mixed, "Depth: 1", calendarQuery("", filter, "")).want(207).hrefs() {
+				got = append(got, strings.TrimSuffix(strings.TrimPrefix(h, mixed), ".ics"))
+			}
+			slices.Sort(got)
+			if strings.Join(got, " ") != want {
+				t.Errorf("%s: %v, want %q", filter, got, want)
+			}
+		}
+		// RFC 4791 §7.8: the scope can be one object.
+		if got := w.do("user01", "REPORT", mixed+"e.ics", "Depth: 0", calendarQuery("", ">"+both(when), "")).want(207).hrefs(); !slices.Equal(got, []string{mixed + "e.ics"}) {
+			t.Errorf("a query of one object: %v", got)
+		}
+		if got := w.do("user01", "REPORT", mixed+"late.ics", "Depth: 0", calendarQuery("", ">"+both(when), "")).want(207).hrefs(); len(got) != 0 {
+			t.Errorf("a query of one object outside of the range: %v", got)
+		}
+	})
+}
+
+// A query of the home covers its calendars, each with its own zone; the zone of
+// the query goes before, also in what expand gives (RFC 4791 §5.2.2, §7.8, §9.6.5).
+func TestQueryZones(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		const home, us = "/dav/calendars/user01/", "/dav/calendars/user01/us/"
+		w.do("user01", "MKCALENDAR", us, "", `<C:mkcalendar xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:set><D:prop><C:calendar-timezone>`+eastern+`</C:calendar-timezone></D:prop></D:set></C:mkcalendar>`).want(201)
+		for i, c := range []string{cal, us} {
+			w.do("user01", "PUT", c+"float.ics", "", event([]string{"f", "g"}[i], "Floating", "20260105T220000")).want(201)
+			w.do("user01", "PUT", c+"day.ics", "", strings.Replace(strings.Replace(event([]string{"d", "h"}[i], "Day", ";VALUE=DATE:20260105", "RRULE:FREQ=DAILY;COUNT=2"), "DTSTART:;", "DTSTART;", 1), "DURATION:PT1H", "DURATION:P1D", 1)).want(201)
+		}
+		// 22:00 floating is 22:00 UTC here and 03:00 UTC of the next day there.
+		ask := func(path, data, start, end, more string) answer {
+			return w.do("user01", "REPORT", path, "Depth: 1", calendarQuery(data, `><C:comp-filter name="VEVENT"><C:time-range start="`+start+`" end="`+end+`"/></C:comp-filter>`, more)).want(207)
+		}
+		if got := ask(home, "", "20260105T210000Z", "20260105T233000Z", "").hrefs(); !slices.Equal(got, []string{cal + "day.ics", cal + "float.ics", us + "day.ics"}) {
+			t.Errorf("evening in UTC: %v", got)
+		}
+		if got := ask(home, "", "20260106T023000Z", "20260106T040000Z", "").hrefs(); !slices.Equal(got, []string{cal + "day.ics", us + "day.ics", us + "float.ics"}) {
+			t.Errorf("the night after: %v", got)
+		}
+		zone := "<C:timezone>" + eastern + "</C:timezone>"
+		if got := ask(cal, "", "20260106T023000Z", "20260106T040000Z", zone).hrefs(); !slices.Equal(got, []string{cal + "day.ics", cal + "float.ics"}) {
+			t.Errorf("the query's zone: %v", got)
+		}
+		const expand = `<C:calendar-data><C:expand start="20260106T043000Z" end="20260106T044500Z"/></C:calendar-data>`
+		ask(cal, expand, "20260106T043000Z", "20260106T044500Z", "").want(207, "DTSTART;VALUE=DATE:20260106").lacks("20260105")
+		ask(cal, expand, "20260106T043000Z", "20260106T044500Z", zone).want(207, "DTSTART;VALUE=DATE:20260105").lacks("20260106")
+		ask(us, expand, "20260106T043000Z", "20260106T044500Z", "").want(207, "DTSTART;VALUE=DATE:20260105").lacks("20260106")
+	})
+}
+
+// RFC 4791 §7.10: busy times of one type are joined, those of different types may
+// overlap; cancelled and transparent events are free.
+func TestFreeBusyQueryTypes(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		put := func(name, start string, more ...string) {
+			w.do("user01", "PUT", cal+name+".ics", "", event(name, "x", start, more...)).want(201)
+		}
+		put("a", "20260105T100000Z")
+		put("b", "20260105T103000Z")
+		put("c", "20260105T110000Z", "STATUS:TENTATIVE")
+		put("d", "20260105T103000Z", "STATUS:TENTATIVE")
+		put("e", "20260105T150000Z", "STATUS:CANCELLED")
+		put("f", "20260105T160000Z", "TRANSP:TRANSPARENT")
+		fb := `<C:free-busy-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:time-range start="20260105T000000Z" end="20260106T000000Z"/></C:free-busy-query>`
+		for _, p := range []string{cal, "/dav/calendars/user01/"} {
+			a := w.do("user01", "REPORT", p, "Depth: 1", fb).want(200)
+			text := strings.ReplaceAll(a.text, "\r\n ", "")
+			for _, line := range []string{"FREEBUSY;FBTYPE=BUSY:20260105T100000Z/20260105T113000Z\r\n", "FREEBUSY;FBTYPE=BUSY-TENTATIVE:20260105T103000Z/20260105T120000Z\r\n"} {
+				if !strings.Contains(text, line) {
+					t.Errorf("%s: no %q in %q", p, line, text)
+				}
+			}
+			if strings.Contains(text, "T150000Z") || strings.Contains(text, "T160000Z") {
+				t.Errorf("%s: free time is busy: %q", p, text)
+			}
+		}
+	})
+}
