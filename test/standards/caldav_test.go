@@ -83,3 +83,19 @@ func TestFreeBusyQuery(t *testing.T) {
 		w.do("bob", "REPORT", "/dav/calendars/alice/", "Depth: 1", body).want(200).lacks("20260105")
 	})
 }
+
+// RFC 4791 §5.2.2, §5.3.1: the zone of a calendar shows on the calendar itself,
+// holds for floating times, and survives a change of another property.
+func TestCalendarTimezone(t *testing.T) {
+	engines(t, func(w *world) {
+		zone := "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//x//EN\nBEGIN:VTIMEZONE\nTZID:Own\nBEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0200\nEND:STANDARD\nEND:VTIMEZONE\nEND:VCALENDAR\n"
+		w.do("alice", "PROPPATCH", cal, "", proppatch("<C:calendar-timezone>"+zone+"</C:calendar-timezone>")).want(207, "200 OK")
+		w.do("alice", "PROPFIND", cal, "Depth: 0", propfind("<C:calendar-timezone/>")).want(207, "TZID:Own")
+		w.do("alice", "PROPPATCH", cal, "", proppatch("<D:displayname>Other</D:displayname>")).want(207, "200 OK")
+		w.do("alice", "PROPFIND", "/dav/calendars/alice/", "Depth: 1", propfind("<C:calendar-timezone/>")).want(207, "TZID:Own")
+		// 23:30 of January 5 is 21:30 UTC.
+		w.do("alice", "PUT", cal+"f.ics", "", strings.Replace(event("f", 5), "DTSTART:20260105T100000Z", "DTSTART:20260105T233000", 1)).want(201)
+		w.do("alice", "REPORT", cal, "Depth: 1", report("C:calendar-query", `<D:prop><D:getetag/></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT"><C:time-range start="20260105T213000Z" end="20260105T223000Z"/></C:comp-filter></C:comp-filter></C:filter>`)).
+			want(207).wantHrefs(cal + "f.ics")
+	})
+}

@@ -122,3 +122,12 @@ func TestHomeSync(t *testing.T) {
 		w.do("alice", "REPORT", home, "", report("D:sync-collection", "<D:sync-token>urn:x</D:sync-token><D:sync-level>1</D:sync-level><D:prop><D:getetag/></D:prop>")).want(403, "valid-sync-token")
 	})
 }
+
+// RFC 3744 §4: the directory is open to everybody who signed in.
+func TestOtherPrincipals(t *testing.T) {
+	engines(t, func(w *world) {
+		w.do("alice", "PROPFIND", "/dav/principals/users/bob/", "Depth: 0", propfind("<D:displayname/><C:calendar-user-address-set/>")).want(207, "Bob Birch", "mailto:bob@example.com")
+		w.do("bob", "REPORT", "/dav/principals/users/bob/", "Depth: 0", report("D:expand-property", `<D:property name="group-membership"><D:property name="displayname"/></D:property>`)).
+			want(207, "<D:group-membership><D:response><D:href>/dav/principals/groups/team/</D:href>", "The Team")
+	})
+}
