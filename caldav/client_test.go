@@ -26,6 +26,7 @@ type world struct {
 	t     *testing.T
 	db    *storage.DB
 	sched *scheduling.Service
+	h     http.Handler
 	srv   *httptest.Server
 }
 
@@ -60,6 +61,7 @@ func newWorld(t *testing.T, db *storage.DB) *world {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	w := &world{t: t, db: db, sched: scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Log: quiet, Node: "test", RefreshDelay: time.Millisecond})}
 	h := caldav.New(db, w.sched, namePassword{}, caldav.Config{Refusals: caldav.Refusals{Denied: errDenied, Slow: errSlow}, Log: quiet, MaxBody: 1 << 20})
+	w.h = h
 	w.srv = httptest.NewServer(h)
 	t.Cleanup(w.srv.Close)
 	ctx := context.Background()
