@@ -21,6 +21,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -48,6 +49,11 @@ const (
 // Run serves until ctx ends. Messages for the person who started it go to out,
 // logs to the standard error.
 func Run(ctx context.Context, cfg Config, out io.Writer) error {
+	if os.Getenv("GOGC") == "" {
+		// The live heap is a few megabytes; collecting less often costs some tens
+		// of megabytes and saves a twelfth of the processor time of a GET.
+		debug.SetGCPercent(400)
+	}
 	log := NewLogger(&cfg, os.Stderr)
 	db, err := OpenDatabase(ctx, &cfg, log)
 	if err != nil {
@@ -199,7 +205,8 @@ func (s *server) routes(dav, pages http.Handler) http.Handler {
 	if err != nil {
 		panic(err) // the options above are constant
 	}
-	dav = compressed(private(dav))
+	plain := private(dav)
+	dav = compressed(plain)
 	pages = compressed(private(pages))
 	keys := ischedule.KeyHandler{Keys: s.fed.keys}
 	inbound := s.fed.inbound
@@ -207,7 +214,18 @@ func (s *server) routes(dav, pages http.Handler) http.Handler {
 		p := r.URL.Path
 		switch {
 		case p == "/dav" || strings.HasPrefix(p, "/dav/"):
-			dav.ServeHTTP(w, r)
+			switch r.Method {
+			case http.MethodPut, http.MethodDelete, http.MethodHead, http.MethodOptions:
+				plain.ServeHTTP(w, r)
+			case http.MethodGet: // an object's strong ETag names its very octets
+				if strings.HasSuffix(p, "/") {
+					dav.ServeHTTP(w, r)
+				} else {
+					plain.ServeHTTP(w, r)
+				}
+			default:
+				dav.ServeHTTP(w, r)
+			}
 		case p == "/.well-known/caldav" || p == "/.well-known/caldav/":
 			// RFC 6764 §5: any method; the target is on the same host.
 			http.Redirect(w, r, s.externalURL(r)+"/dav/", http.StatusMovedPermanently)

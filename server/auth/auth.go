@@ -10,7 +10,6 @@ package auth
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -233,17 +232,16 @@ func (c *Checker) Check(ctx context.Context, account *storage.Account, login, pa
 	return nil
 }
 
-// ticket names a verification without holding the password: a keyed hash over
-// account, verifier version and password, valid in this process only.
-func (c *Checker) ticket(a *storage.Account, password string) (out [32]byte) {
-	h := hmac.New(sha256.New, c.key[:])
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:8], uint64(a.ID))
-	binary.BigEndian.PutUint64(b[8:], uint64(a.Version))
-	h.Write(b[:])
-	h.Write([]byte(password))
-	h.Sum(out[:0])
-	return out
+// ticket names a verification without holding the password: a hash over the
+// process's secret, account, verifier version and password. It never leaves the
+// process, so a plain prefix of the secret is as good as an HMAC and costs a
+// quarter of it.
+func (c *Checker) ticket(a *storage.Account, password string) [32]byte {
+	var room [128]byte
+	b := append(room[:0], c.key[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(a.ID))
+	b = binary.BigEndian.AppendUint64(b, uint64(a.Version))
+	return sha256.Sum256(append(b, password...))
 }
 
 // shrink drops what has run out, and when that is not enough half of the rest.
