@@ -210,6 +210,43 @@ func (tx *Tx) QueueRefresh(ctx context.Context, account AccountID, uid string, n
 		int64(account), uid, Micros(notBefore))
 }
 
+// QueueRefreshes is QueueRefresh for several objects, by one statement; of two
+// about one object the earlier time counts.
+func (tx *Tx) QueueRefreshes(ctx context.Context, list []Refresh) error {
+	if len(list) == 0 {
+		return nil
+	}
+	type row struct {
+		Account int64  `json:"account_id"`
+		UID     string `json:"uid"`
+		Due     int64  `json:"due"`
+	}
+	var out []row
+	at := map[row]int{}
+	for _, f := range list {
+		if err := plainText(f.UID); err != nil {
+			return err
+		}
+		k := row{Account: int64(f.Account), UID: f.UID}
+		if i, ok := at[k]; ok {
+			out[i].Due = min(out[i].Due, f.NotBefore)
+			continue
+		}
+		at[k] = len(out)
+		k.Due = f.NotBefore
+		out = append(out, k)
+	}
+	text, err := jsonText(out)
+	if err != nil {
+		return err
+	}
+	tx.Notify(TopicDelivery, "")
+	return tx.s.later(ctx, `INSERT INTO refresh (account_id, uid, due, generation, lease_owner)
+		SELECT r.account_id, r.uid, r.due, 1, '' FROM @rows($1; r; account_id bigint, uid text, due bigint) WHERE true
+		ON CONFLICT (account_id, uid) DO UPDATE SET generation = refresh.generation + 1,
+			due = CASE WHEN refresh.lease_owner = '' AND refresh.due < excluded.due THEN refresh.due ELSE excluded.due END, lease_owner = ''`, text)
+}
+
 // ClaimRefresh leases up to limit due refreshes. Each ends with DoneRefresh;
 // else it is due again when the lease ends.
 func (db *DB) ClaimRefresh(ctx context.Context, owner string, now time.Time, lease time.Duration, limit int) (out []Refresh, err error) {
@@ -258,6 +295,22 @@ func (tx *Tx) PeerStates(ctx context.Context, account AccountID, uid string) (ma
 	out := make(map[string]PeerState, len(list))
 	for _, p := range list {
 		out[p.RecipientKey] = p
+	}
+	return out, nil
+}
+
+// FailedRecipients are the keys of those whose last message about an object
+// has failed: what they know of it is behind. Local deliveries do not count.
+func (tx *Tx) FailedRecipients(ctx context.Context, account AccountID, uid string) (map[string]bool, error) {
+	list, err := queryAll(ctx, tx.s, scanText, `SELECT d.recipient_key FROM delivery d WHERE d.account_id = $1 AND d.uid = $2 AND d.state = 5 AND d.transport <> 'local'
+		AND NOT EXISTS (SELECT 1 FROM delivery n WHERE n.account_id = d.account_id AND n.uid = d.uid AND n.recipient_key = d.recipient_key AND n.turn > d.turn AND n.state <= 5)`,
+		int64(account), uid)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]bool, len(list))
+	for _, k := range list {
+		out[k] = true
 	}
 	return out, nil
 }

@@ -272,6 +272,36 @@ func (db *DB) AllMembers(ctx context.Context, group AccountID) ([]Account, error
 		WHERE m.group_id = $1 AND a.removed = 0 ORDER BY a.handle`, int64(group))
 }
 
+// MembersOf are the people, rooms and resources in each of several groups over
+// any number of steps, in the order of their handles; one statement. Disabled
+// accounts are left out.
+func (tx *Tx) MembersOf(ctx context.Context, groups []AccountID) (map[AccountID][]Account, error) {
+	text, err := jsonText(groups)
+	if err != nil {
+		return nil, err
+	}
+	type row struct {
+		group AccountID
+		Account
+	}
+	list, err := queryAll(ctx, tx.s, func(r rows) (m row, err error) {
+		var a accountRow
+		if err := r.Scan(a.dest(append(make([]any, 0, 14), (*int64)(&m.group)))...); err != nil {
+			return m, err
+		}
+		return m, a.account(&m.Account)
+	}, `SELECT m.group_id, `+accountColumns+` FROM membership m JOIN account a ON a.id = m.account_id
+		WHERE m.group_id IN (SELECT CAST(v.value AS BIGINT) FROM @list($1; v)) AND a.removed = 0 AND a.disabled = 0 AND a.kind <> 2 ORDER BY a.handle`, text)
+	if err != nil {
+		return nil, err
+	}
+	out := map[AccountID][]Account{}
+	for _, m := range list {
+		out[m.group] = append(out[m.group], m.Account)
+	}
+	return out, nil
+}
+
 // GroupsOf are the groups an account is in over any number of steps.
 func (db *DB) GroupsOf(ctx context.Context, account AccountID) ([]AccountID, error) {
 	return readAll(ctx, db, func(r rows) (AccountID, error) {

@@ -10,7 +10,8 @@ import (
 // Janitor removes what nobody needs any more: journal rows behind the
 // retention (but the newest of each collection), final deliveries whose
 // status is written and messages without deliveries, expired replay rows and
-// mail tokens, inbox items that were read, unused UID locks, the objects of
+// mail tokens, notes of deleted scheduling objects, states that no peer is
+// known to have any more, inbox items that were read, unused UID locks, the objects of
 // collections that are being deleted, and the rows of accounts whose hold-back
 // is over. Each kind is one bounded batch in a transaction of its own; More
 // asks to be called again.
@@ -38,6 +39,16 @@ func (db *DB) Janitor(ctx context.Context, now time.Time, r Retention) (Swept, e
 			SELECT domain, selector, hash FROM replay_signature WHERE expires <= $1 LIMIT $2)`, []any{Micros(now), batch}},
 		{&s.Replay, true, `DELETE FROM replay_message WHERE (domain, message_id) IN (
 			SELECT domain, message_id FROM replay_message WHERE expires <= $1 LIMIT $2)`, []any{Micros(now), batch}},
+		{&s.Forgotten, r.Forgotten > 0, `DELETE FROM forgotten WHERE (account_id, uid) IN (
+			SELECT account_id, uid FROM forgotten WHERE deleted < $1 ORDER BY deleted LIMIT $2)`, []any{before(r.Forgotten), batch}},
+		{&s.States, r.Deliveries > 0, `DELETE FROM peer_state WHERE (account_id, uid, recipient_key) IN (
+			SELECT p.account_id, p.uid, p.recipient_key FROM peer_state p WHERE p.updated < $1
+			AND NOT EXISTS (SELECT 1 FROM object o WHERE o.account_id = p.account_id AND o.uid = p.uid)
+			AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.account_id = p.account_id AND d.uid = p.uid AND d.state <= 3) LIMIT $2)`, []any{before(r.Deliveries), batch}},
+		{&s.States, true, `DELETE FROM snapshot WHERE (account_id, uid, digest) IN (
+			SELECT x.account_id, x.uid, x.digest FROM snapshot x WHERE x.created < $1
+			AND NOT EXISTS (SELECT 1 FROM peer_state p WHERE p.account_id = x.account_id AND p.uid = x.uid AND p.digest = x.digest)
+			AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.account_id = x.account_id AND d.uid = x.uid AND d.state <= 3) LIMIT $2)`, []any{Micros(now.Add(-24 * time.Hour)), batch}},
 		{&s.Tokens, true, `DELETE FROM mail_token WHERE hash IN (SELECT hash FROM mail_token WHERE expires <= $1 LIMIT $2)`, []any{Micros(now), batch}},
 		{&s.Locks, true, `DELETE FROM uid_lock WHERE (account_id, uid) IN (SELECT account_id, uid FROM uid_lock WHERE used < $1 LIMIT $2)`, []any{Micros(now.Add(-30 * 24 * time.Hour)), batch}},
 		{&s.Accounts, true, `DELETE FROM address WHERE address IN (SELECT address FROM address WHERE held_until > 0 AND held_until <= $1 LIMIT $2)`, []any{Micros(now), batch}},

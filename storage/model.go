@@ -336,13 +336,15 @@ type Retention struct {
 	Tombstones time.Duration // journal rows; older sync tokens stop working
 	Deliveries time.Duration // final deliveries and their messages
 	InboxRead  time.Duration // inbox items flagged FlagRead
+	Forgotten  time.Duration // notes that an owner deleted a scheduling object
 	Batch      int           // rows per statement; 0: 500
 }
 
 // Swept counts what a run of the janitor removed.
 type Swept struct {
-	Journal, Deliveries, Messages, Replay, Inbox, Tokens, Accounts, Objects, Locks int
-	More                                                                           bool // a batch was full; run again soon
+	Journal, Deliveries, Messages, Replay, Inbox, Tokens, Accounts, Objects, Locks, Forgotten, States int
+
+	More bool // a batch was full; run again soon
 }
 
 // MigrationState is where the schema stands.
