@@ -2,6 +2,8 @@ package scheduling
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
@@ -29,119 +31,166 @@ func automatic(a storage.Account) bool {
 	return a.Settings.AutoAccept != "" && a.Settings.AutoAccept != AutoNone
 }
 
+// autoLock is the UID under which a room is locked while it decides, so that
+// two events that are booked at the same time see each other.
+const autoLock = "kalends:auto-answer"
+
 // autoAnswer lets a room or resource answer its copy of an event. It runs
 // after the invitation was committed, in a transaction of its own, as any
-// other attendee's answer does.
+// other attendee's answer does. What cannot be answered is left to people.
 func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string) error {
-	var rows []storage.Object
-	err := s.db.View(ctx, func(ctx context.Context, tx *storage.Tx) (err error) {
-		rows, err = tx.ObjectsByUID(ctx, []storage.AccountID{a.ID}, uid, storage.ColumnData|storage.ColumnExtra)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		if row.Flags&storage.FlagAttendee == 0 {
-			continue
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		row, obj, err := s.attendeeCopy(ctx, tx, a, uid)
+		if err != nil || obj == nil || !pendingAnswers(obj, calendar.NewAddressSet(addressesOf(a)...)) {
+			return err
 		}
-		obj, err := calendar.Parse([]byte(row.Data), s.cfg.Limits)
-		if err != nil {
-			return nil
+		d := s.newDelivery(tx, a, "auto-accept", s.cfg.Now())
+		if org, ok := itip.Organizer(obj); ok {
+			if err := d.learn(ctx, []calendar.Address{org}); err != nil {
+				return err
+			}
 		}
-		next, err := s.decide(ctx, a, row, obj)
+		if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: uid}, {Owner: a.ID, UID: autoLock}}); err != nil {
+			return err
+		}
+		if row, obj, err = s.attendeeCopy(ctx, tx, a, uid); err != nil || obj == nil {
+			return err
+		}
+		next, err := s.decide(ctx, tx, a, row, obj)
 		if err != nil || next == nil {
 			return err
 		}
-		_, err = s.Put(ctx, Put{Actor: Actor{Account: a, By: a}, Key: row.ObjectKey, Data: next.Bytes(), IfMatch: []string{row.ETag}, RequestID: "auto-accept"})
-		var e *Error
-		if asError(err, &e) && e.Precond {
-			return s.autoAnswer(ctx, a, uid) // changed meanwhile: look at it as it is now
+		idx, err := next.Index()
+		if err != nil {
+			return err
 		}
+		_, err = s.putScheduled(ctx, tx, Put{Actor: Actor{Account: a, By: a}, Key: row.ObjectKey, Data: next.Bytes(), RequestID: "auto-accept"}, next, idx)
 		return err
+	})
+	var refused *itip.Error
+	var invalid *calendar.Error
+	var e *Error
+	if errors.As(err, &refused) || errors.As(err, &invalid) || errors.As(err, &e) {
+		s.cfg.Log.Error("an invitation could not be answered automatically", "account", a.Handle, "uid", uid, "error", err)
+		return nil // trying again would end alike
 	}
-	return nil
+	return err
 }
 
-// decide edits the room's copy: per instance when only some of them conflict.
-// nil means that nothing is to be answered.
-func (s *Service) decide(ctx context.Context, a storage.Account, row storage.Object, obj *calendar.Object) (*calendar.Object, error) {
+// attendeeCopy reads an account's copy of an event it is invited to; nil when
+// there is none that can be read.
+func (s *Service) attendeeCopy(ctx context.Context, tx *storage.Tx, a storage.Account, uid string) (row storage.Object, obj *calendar.Object, err error) {
+	rows, err := tx.ObjectsByUID(ctx, []storage.AccountID{a.ID}, uid, storage.ColumnData|storage.ColumnExtra)
+	if err != nil {
+		return row, nil, err
+	}
+	for _, row = range rows {
+		if row.Flags&storage.FlagAttendee != 0 {
+			if obj, err = calendar.Parse([]byte(row.Data), s.cfg.Limits); err != nil {
+				obj = nil
+			}
+			return row, obj, nil
+		}
+	}
+	return row, nil, nil
+}
+
+// decide edits the room's copy: what is pending and not over is answered, per
+// instance when only some of them conflict. nil means that nothing is to be
+// answered.
+func (s *Service) decide(ctx context.Context, tx *storage.Tx, a storage.Account, row storage.Object, obj *calendar.Object) (*calendar.Object, error) {
 	self := addressesOf(a)
-	pending := pendingAnswers(obj, calendar.NewAddressSet(self...))
-	if !pending {
-		return nil, nil
-	}
-	answer := func(o *calendar.Object, partstat string, id *calendar.DateTime) (*calendar.Object, error) {
-		return itip.Respond(o, self, partstat, id, itip.RespondOptions{})
-	}
-	switch a.Settings.AutoAccept {
-	case AutoAcceptAlways:
-		return answer(obj, statusAccepted, nil)
-	case AutoDeclineAlways:
-		return answer(obj, statusDeclined, nil)
-	}
+	own := calendar.NewAddressSet(self...)
+	mode := a.Settings.AutoAccept
+	next := obj.Clone()
 	now := s.cfg.Now()
 	zones := calendar.NewZones(obj, time.UTC)
-	var free, busy []calendar.Instance
+	free := map[*calendar.Component]int{} // instances by the component that describes them
+	busy := map[*calendar.Component][]calendar.Instance{}
+	var seen []*calendar.Component
 	var taken []calendar.Period
+	asks := mode != AutoAcceptAlways && mode != AutoDeclineAlways
+	n := 0
 	for in, err := range obj.Instances(zones, now, now.Add(autoHorizon), calendar.NewBudget()) {
 		if err != nil {
 			return nil, err
 		}
-		if len(free)+len(busy) == 0 {
-			if taken, err = s.taken(ctx, a, row.UID, in.Start, now.Add(autoHorizon)); err != nil {
-				return nil, err
-			}
-		}
-		if overlaps(taken, in.Start, in.End) {
-			busy = append(busy, in)
-		} else {
-			free = append(free, in)
-		}
-		if len(free)+len(busy) >= autoInstances {
+		if n++; n > autoInstances {
 			break
 		}
-	}
-	mode := a.Settings.AutoAccept
-	accepts, declines := mode != AutoDeclineIfBusy, mode != AutoAcceptIfFree
-	switch {
-	case len(free)+len(busy) == 0: // all of it is past
-		return nil, nil
-	case len(busy) == 0:
-		if !accepts {
-			return nil, nil
+		if !pendingIn(in.Component, own) {
+			continue
 		}
-		return answer(obj, statusAccepted, nil)
-	case len(free) == 0:
-		if !declines {
-			return nil, nil
-		}
-		return answer(obj, statusDeclined, nil)
-	}
-	next, err := obj, error(nil)
-	if accepts {
-		if next, err = answer(next, statusAccepted, nil); err != nil {
-			return nil, err
-		}
-	}
-	if declines {
-		for _, in := range busy {
-			id := in.ID
-			if next, err = answer(next, statusDeclined, &id); err != nil {
+		if asks && len(seen) == 0 {
+			if taken, err = s.taken(ctx, tx, a, row.UID, in.Start, now.Add(autoHorizon)); err != nil {
 				return nil, err
 			}
 		}
+		if free[in.Component] == 0 && len(busy[in.Component]) == 0 {
+			seen = append(seen, in.Component)
+		}
+		if asks && overlaps(taken, in.Start, in.End) {
+			busy[in.Component] = append(busy[in.Component], in)
+		} else {
+			free[in.Component]++
+		}
 	}
-	if next == obj {
+	accepts, declines := mode != AutoDeclineIfBusy && mode != AutoDeclineAlways, mode != AutoAcceptIfFree && mode != AutoAcceptAlways
+	answered := false
+	comps, copies := obj.Components(), next.Components()
+	give := func(c *calendar.Component, partstat string) {
+		answered = setAnswer(copies[slices.Index(comps, c)], own, partstat) || answered
+	}
+	var except []calendar.Instance
+	for _, c := range seen {
+		switch {
+		case mode == AutoDeclineAlways:
+			give(c, statusDeclined)
+		case len(busy[c]) == 0 && accepts:
+			give(c, statusAccepted)
+		case free[c] == 0 && len(busy[c]) > 0 && declines:
+			give(c, statusDeclined)
+		case free[c] > 0 && len(busy[c]) > 0:
+			if accepts {
+				give(c, statusAccepted)
+			}
+			except = append(except, busy[c]...)
+		}
+	}
+	for _, in := range except {
+		id := in.ID
+		answer := statusDeclined
+		if !declines {
+			answer = statusNeedsAction // a person answers these
+		}
+		with, err := itip.Respond(next, self, answer, &id, itip.RespondOptions{})
+		if err != nil {
+			return nil, err
+		}
+		next, answered = with, true
+	}
+	if !answered {
 		return nil, nil
 	}
 	return next, nil
 }
 
+// setAnswer writes an answer into the owner's line of a component.
+func setAnswer(c *calendar.Component, own calendar.AddressSet, partstat string) bool {
+	for _, p := range c.All("ATTENDEE") {
+		if own.Has(calendar.Address(p.Value())) {
+			p.SetParam("PARTSTAT", partstat)
+			p.DelParam("RSVP")
+			return true
+		}
+	}
+	return false
+}
+
 // taken is the room's busy time, without the event in question and without
 // what it has not accepted.
-func (s *Service) taken(ctx context.Context, a storage.Account, uid string, from, to time.Time) ([]calendar.Period, error) {
-	m, err := s.busyOf(ctx, []storage.AccountID{a.ID}, map[storage.AccountID]storage.Account{a.ID: a}, from, to, uid)
+func (s *Service) taken(ctx context.Context, tx *storage.Tx, a storage.Account, uid string, from, to time.Time) ([]calendar.Period, error) {
+	m, err := s.busyOf(ctx, tx, []storage.AccountID{a.ID}, map[storage.AccountID]storage.Account{a.ID: a}, from, to, uid)
 	if err != nil {
 		return nil, err
 	}
@@ -165,13 +214,15 @@ func overlaps(ps []calendar.Period, from, to time.Time) bool {
 
 // pendingAnswers reports whether the owner has not answered some component.
 func pendingAnswers(o *calendar.Object, self calendar.AddressSet) bool {
-	for _, c := range o.Components() {
-		for _, p := range c.All("ATTENDEE") {
-			if self.Has(calendar.Address(p.Value())) {
-				if st := p.Param("PARTSTAT"); st == "" || st == statusNeedsAction {
-					return true
-				}
-			}
+	return slices.ContainsFunc(o.Components(), func(c *calendar.Component) bool { return pendingIn(c, self) })
+}
+
+// pendingIn reports whether the owner has not answered a component.
+func pendingIn(c *calendar.Component, self calendar.AddressSet) bool {
+	for _, p := range c.All("ATTENDEE") {
+		if self.Has(calendar.Address(p.Value())) {
+			st := p.Param("PARTSTAT")
+			return st == "" || st == statusNeedsAction
 		}
 	}
 	return false

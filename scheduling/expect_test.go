@@ -1,6 +1,7 @@
 package scheduling_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,25 +118,22 @@ func (s *script) newItems(user string) string {
 
 func (s *script) status(user, uid string, a calendar.Address) string {
 	o := s.w.parse(s.must(user, "@"+uid).Data)
-	got := ""
+	name := "ATTENDEE"
+	if org := o.Components()[0].Prop("ORGANIZER"); org != nil && calendar.Address(org.Value()).Equal(a) {
+		name = "ORGANIZER"
+	}
+	var got []string
 	for _, c := range o.Components() {
-		for _, p := range c.Props {
-			if (p.Name() == "ATTENDEE" || p.Name() == "ORGANIZER") && calendar.Address(p.Value()).Equal(a) && (p.Name() == "ATTENDEE" || p.Param("SCHEDULE-STATUS") != "") {
-				st := p.Param("SCHEDULE-STATUS")
-				if st == "" {
-					st = "none"
-				}
-				if got != "" && got != st {
-					return got + "," + st
-				}
-				got = st
+		for _, p := range c.All(name) {
+			if calendar.Address(p.Value()).Equal(a) {
+				got = append(got, cmp.Or(p.Param("SCHEDULE-STATUS"), "none"))
 			}
 		}
 	}
-	if got == "" {
+	if len(got) == 0 {
 		return "none"
 	}
-	return got
+	return strings.Join(slices.Compact(got), ",")
 }
 
 func (s *script) partstat(user, uid string, a calendar.Address, instance string) string {

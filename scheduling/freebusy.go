@@ -2,6 +2,7 @@ package scheduling
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -167,7 +168,7 @@ func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as
 		}
 	}
 	skip := vfb.Text("X-CALENDARSERVER-MASK-UID")
-	periods, err := s.busyOf(ctx, accounts, people, from, to, skip)
+	periods, err := s.busyOf(ctx, s.db, accounts, people, from, to, skip)
 	if err != nil {
 		return nil, err
 	}
@@ -185,11 +186,16 @@ func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as
 // BusyPeriods are the merged busy periods of one account, as its free-busy
 // resource and the web page show them.
 func (s *Service) BusyPeriods(ctx context.Context, a storage.Account, from, to time.Time) ([]calendar.Period, error) {
-	m, err := s.busyOf(ctx, []storage.AccountID{a.ID}, map[storage.AccountID]storage.Account{a.ID: a}, from, to, "")
+	m, err := s.busyOf(ctx, s.db, []storage.AccountID{a.ID}, map[storage.AccountID]storage.Account{a.ID: a}, from, to, "")
 	return m[a.ID], err
 }
 
-func (s *Service) busyOf(ctx context.Context, accounts []storage.AccountID, people map[storage.AccountID]storage.Account, from, to time.Time, skipUID string) (map[storage.AccountID][]calendar.Period, error) {
+// busySource is the database or a transaction.
+type busySource interface {
+	BusyObjects(ctx context.Context, accounts []storage.AccountID, from, to int64) iter.Seq2[storage.Busy, error]
+}
+
+func (s *Service) busyOf(ctx context.Context, db busySource, accounts []storage.AccountID, people map[storage.AccountID]storage.Account, from, to time.Time, skipUID string) (map[storage.AccountID][]calendar.Period, error) {
 	periods := map[storage.AccountID][]calendar.Period{}
 	if len(accounts) == 0 {
 		return periods, nil
@@ -197,7 +203,7 @@ func (s *Service) busyOf(ctx context.Context, accounts []storage.AccountID, peop
 	slices.Sort(accounts)
 	budget := calendar.NewBudget()
 	zones := map[string]*time.Location{}
-	for b, err := range s.db.BusyObjects(ctx, slices.Compact(accounts), micros(from), micros(to)) {
+	for b, err := range db.BusyObjects(ctx, slices.Compact(accounts), micros(from), micros(to)) {
 		if err != nil {
 			return nil, err
 		}

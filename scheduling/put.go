@@ -172,6 +172,14 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		ex = readExtra(slot.Existing.Extra)
 		c.ServerTransp, c.OrganizerTransp = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp
 	}
+	if c.New, err = d.expandGroups(ctx, c.Old, obj); err != nil {
+		return Result{}, err
+	}
+	if c.New != obj {
+		if err := d.learn(ctx, itip.Attendees(c.New)); err != nil {
+			return Result{}, err
+		}
+	}
 	plan, err := itip.PlanChange(c)
 	if err != nil {
 		return Result{}, err
@@ -194,7 +202,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	}
 	statused := itip.ApplyStatus(plan.Store, d.status)
 	data := string(p.Data)
-	if plan.Rewritten || statused {
+	if plan.Rewritten || statused || c.New != obj {
 		data = string(plan.Store.Bytes())
 	}
 	if own.ScheduleTag == "" || plan.NewTag {

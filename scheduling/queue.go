@@ -12,41 +12,83 @@ import (
 // queue enqueues messages for people of other systems. Where an earlier
 // message to a recipient has certainly not left yet, it is not sent after all:
 // the recipient's message is planned again from the last state that he
-// acknowledged to the present one. What may have arrived, and a CANCEL of the
-// whole that is not merely held back, stays; order per recipient holds.
-func (d *delivery) queue(ctx context.Context, msgs []itip.Message, after *calendar.Object, hold bool) error {
-	state := "" // digest of what the messages bring their recipients to
-	if after != nil && (len(msgs) > 0 || len(d.opens) > 0) {
-		data := string(after.Bytes())
-		state = ETag(data)
-		d.snapshots[state] = data
-	}
+// acknowledged to the present one. So it is for somebody whose last message
+// failed. What may have arrived, and a CANCEL of the whole that is not merely
+// held back, stays and is what the new plan begins at; order per recipient
+// holds. An answer takes the place of earlier ones about the same instances.
+func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after *calendar.Object, hold bool) error {
 	at := d.now
 	if hold && d.s.cfg.HoldDelete > 0 {
 		at = at.Add(d.s.cfg.HoldDelete)
 	}
-	again := map[string]calendar.Address{} // recipients to plan anew
+	var told []itip.Message // what the organizer tells
+	for _, m := range msgs {
+		switch {
+		case m.Redundant: // the CANCEL beside it says the same to people
+		case stateful(m.Method):
+			told = append(told, m)
+		default:
+			d.supersedeAnswers(m)
+			d.enqueue(d.sender.ID, m, m.Recipients, "", "", at)
+		}
+	}
+	base := map[string]*string{} // recipients to plan anew; the digest of where to begin, nil: as acknowledged
 	var keys []string
-	for _, o := range d.opens {
-		if o.Delivery.Transport == "local" || !replaceable(o) {
+	again := map[string]calendar.Address{}
+	for _, o := range d.opens { // in the order of each recipient
+		if o.Delivery.Transport == transportLocal {
+			continue
+		}
+		if !stateful(o.Message.Method) {
+			if o.Delivery.State == storage.DeliveryHeld && after != nil { // he moved his copy by DELETE and PUT
+				d.replaced = append(d.replaced, d.taken(o.Delivery))
+			}
+			continue
+		}
+		k := o.RecipientKey
+		if !replaceable(o) {
+			digest := o.Message.Snapshot
+			base[k] = &digest
 			continue
 		}
 		old := o.Delivery
-		old.State = storage.DeliverySuperseded
-		if o.Delivery.State == storage.DeliveryHeld {
-			old.State = storage.DeliveryWithdrawn
-		}
-		old.Updated, old.Written = micros(d.now), true
-		d.replaced = append(d.replaced, old)
-		if _, ok := again[old.RecipientKey]; !ok {
-			again[old.RecipientKey] = calendar.Address(old.Recipient)
-			keys = append(keys, old.RecipientKey)
+		d.replaced = append(d.replaced, d.taken(old))
+		if _, ok := again[k]; !ok {
+			again[k] = calendar.Address(old.Recipient)
+			keys = append(keys, k)
 		}
 	}
-	for _, m := range msgs {
-		if m.Redundant { // the CANCEL beside it says the same to people
-			continue
+	if len(told) > 0 && before != nil {
+		failed, err := d.tx.FailedRecipients(ctx, d.sender.ID, told[0].UID)
+		if err != nil {
+			return err
 		}
+		for _, m := range told {
+			for _, a := range m.Recipients {
+				k := a.Key()
+				if _, ok := again[k]; !ok && failed[k] {
+					again[k] = a
+					keys = append(keys, k)
+				}
+			}
+		}
+	}
+	if len(told) == 0 && len(keys) == 0 {
+		return nil
+	}
+	state := "" // digest of what the messages bring their recipients to
+	uid := ""
+	if len(told) > 0 {
+		uid = told[0].UID
+	} else {
+		uid = d.opens[0].Message.UID
+	}
+	if after != nil {
+		data := string(after.Bytes())
+		state = ETag(data)
+		d.snapshots = append(d.snapshots, storage.Snapshot{Account: d.sender.ID, UID: uid, Digest: state, Data: data})
+	}
+	for _, m := range told {
 		var to []calendar.Address
 		for _, a := range m.Recipients {
 			if _, ok := again[a.Key()]; !ok {
@@ -54,13 +96,12 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, after *calend
 			}
 		}
 		if len(to) > 0 {
-			d.enqueue(m, to, "", state, at)
+			d.enqueue(d.sender.ID, m, to, "", state, at)
 		}
 	}
 	if len(keys) == 0 {
 		return nil
 	}
-	uid := d.opens[0].Message.UID
 	states, err := d.tx.PeerStates(ctx, d.sender.ID, uid)
 	if err != nil {
 		return err
@@ -69,6 +110,9 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, after *calend
 	opt := itip.MessageOptions{By: addressesOf(d.sender), Now: d.now, ProdID: d.s.cfg.ProdID}
 	for _, k := range keys {
 		digest := states[k].Digest
+		if b := base[k]; b != nil {
+			digest = *b
+		}
 		if _, ok := known[digest]; !ok {
 			data, err := d.tx.Snapshot(ctx, d.sender.ID, uid, digest)
 			if err != nil && !IsNotFound(err) {
@@ -82,14 +126,38 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, after *calend
 		if err != nil {
 			return err
 		}
-		if len(plan) == 0 {
-			d.status[k] = "1.2" // what he has is what it says now
-		}
+		sent := false
 		for _, m := range plan {
-			d.enqueue(m, []calendar.Address{again[k]}, "", state, at)
+			if !m.Redundant {
+				d.enqueue(d.sender.ID, m, []calendar.Address{again[k]}, "", state, at)
+				sent = true
+			}
+		}
+		if !sent {
+			d.status[k] = "1.2" // what he has is what it says now
+			if base[k] != nil {
+				d.status[k] = "1.0" // once what is under way has arrived
+			}
 		}
 	}
 	return nil
+}
+
+// taken takes a delivery back: withdrawn when it was held, else superseded.
+func (d *delivery) taken(x storage.Delivery) storage.Delivery {
+	if x.State == storage.DeliveryHeld {
+		x.State = storage.DeliveryWithdrawn
+	} else {
+		x.State = storage.DeliverySuperseded
+	}
+	x.Updated, x.Written = micros(d.now), true
+	return x
+}
+
+// stateful tells whether a message brings its recipient to a state of the
+// organizer's object; the others are answers and questions.
+func stateful(method string) bool {
+	return method == "REQUEST" || method == "CANCEL" || method == "ADD"
 }
 
 // replaceable reports whether a queued message has certainly not left.
@@ -101,6 +169,34 @@ func replaceable(c storage.Claimed) bool {
 		return c.Delivery.WireID == "" && c.Message.Kind != string(itip.KindCancelled)
 	}
 	return false
+}
+
+// supersedeAnswers takes back REPLYs that have certainly not left and speak of
+// no other instances than the new one.
+func (d *delivery) supersedeAnswers(m itip.Message) {
+	if m.Method != "REPLY" {
+		return
+	}
+	about := map[string]bool{}
+	for _, c := range m.Object.Components() {
+		about[c.Value("RECURRENCE-ID")] = true
+	}
+	for _, o := range d.opens {
+		if o.Delivery.Transport == transportLocal || o.Message.Method != "REPLY" || o.Delivery.State == storage.DeliveryHeld || !replaceable(o) || !m.Recipients[0].Equal(calendar.Address(o.Recipient)) {
+			continue
+		}
+		old, err := calendar.Parse([]byte(o.Message.Body), d.s.cfg.Limits)
+		if err != nil {
+			continue
+		}
+		covered := true
+		for _, c := range old.Components() {
+			covered = covered && about[c.Value("RECURRENCE-ID")]
+		}
+		if covered {
+			d.replaced = append(d.replaced, d.taken(o.Delivery))
+		}
+	}
 }
 
 // backoff is the wait before attempt n+1: doubling, capped, with up to a

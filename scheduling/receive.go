@@ -46,7 +46,7 @@ func (s *Service) Receive(ctx context.Context, in Inbound) ([]RecipientResult, e
 			}
 		}
 		var err error
-		if results, err = s.receive(ctx, tx, in); err != nil {
+		if results, err = s.receive(ctx, tx, in, ""); err != nil {
 			return err
 		}
 		if in.Once == nil {
@@ -74,18 +74,32 @@ func (s *Service) Receive(ctx context.Context, in Inbound) ([]RecipientResult, e
 	return results, nil
 }
 
-func (s *Service) receive(ctx context.Context, tx *storage.Tx, in Inbound) ([]RecipientResult, error) {
+// receive is Receive within a transaction; kind is what the sender's side says
+// the message means, "" when it is not known.
+func (s *Service) receive(ctx context.Context, tx *storage.Tx, in Inbound, kind itip.Kind) ([]RecipientResult, error) {
 	d := s.newDelivery(tx, storage.Account{}, in.RequestID, s.cfg.Now())
-	d.outside = in.Via != "local"
+	d.outside = in.Via != transportLocal
 	if err := d.learn(ctx, append(partiesOf(in.Message), in.Recipients...)); err != nil {
 		return nil, err
 	}
 	owner := d.ownerOf(in.Message)
-	msg := itip.Message{Method: in.Message.Method(), Component: in.Message.Kind(), UID: in.Message.UID(), Originator: in.Originator, Object: in.Message}
+	msg := itip.Message{Method: in.Message.Method(), Component: in.Message.Kind(), UID: in.Message.UID(), Originator: in.Originator, Object: in.Message, Kind: kind}
+	var msgs []itip.Message
 	for _, a := range in.Recipients {
 		r, ok := d.local(a)
 		if !ok {
 			d.fail(a, "3.7;Invalid calendar user")
+			continue
+		}
+		if r.Account.Kind == storage.KindGroup && !r.Account.Disabled && stateful(msg.Method) {
+			m, err := d.inviteMembers(ctx, r.Account, a, msg)
+			if err != nil {
+				return nil, err
+			}
+			if len(m.Recipients) > 0 {
+				msgs = append(msgs, m)
+			}
+			d.result[a.Key()] = "2.0;Success"
 			continue
 		}
 		if st := unreachable(r); st != "" {
@@ -98,10 +112,13 @@ func (s *Service) receive(ctx context.Context, tx *storage.Tx, in Inbound) ([]Re
 		msg.Recipients = append(msg.Recipients, a)
 	}
 	if len(msg.Recipients) > 0 {
+		msgs = append([]itip.Message{msg}, msgs...)
+	}
+	if len(msgs) > 0 {
 		if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: owner, UID: msg.UID}}); err != nil {
 			return nil, err
 		}
-		if err := d.sendLocal(ctx, []itip.Message{msg}); err != nil {
+		if err := d.sendLocal(ctx, msgs); err != nil {
 			return nil, err
 		}
 		if _, err := d.lock(ctx, nil); err != nil {

@@ -3,7 +3,6 @@ package scheduling
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -108,7 +107,7 @@ func (s *Service) carry(ctx context.Context, g []storage.Claimed) {
 	now := s.cfg.Now()
 	var res []RecipientResult
 	var err error
-	if first.Transport == "local" {
+	if first.Transport == transportLocal {
 		res, err = s.carryLocal(ctx, g)
 	} else if s.transport == nil {
 		for _, c := range g {
@@ -188,7 +187,7 @@ func (s *Service) outcome(d storage.Delivery, r RecipientResult, now time.Time) 
 	if r.Retry {
 		if micros(now) < d.Expires {
 			d.State, d.NotBefore, d.Status = storage.DeliveryQueued, micros(now.Add(s.backoff(d.Attempts))), "1.0"
-			if d.Transport != "local" {
+			if d.Transport != transportLocal {
 				d.Transport = "" // chosen anew next time
 			}
 			if r.NewWire {
@@ -220,7 +219,7 @@ func (s *Service) finish(ctx context.Context, g []storage.Claimed, done []storag
 		}
 		var states []storage.PeerState
 		for i, d := range done {
-			if d.State == storage.DeliveryDone && d.Transport != "local" {
+			if d.State == storage.DeliveryDone && d.Transport != transportLocal && stateful(g[i].Message.Method) {
 				states = append(states, storage.PeerState{Account: d.Account, UID: d.UID, RecipientKey: d.RecipientKey, Digest: g[i].Message.Snapshot, Updated: d.Updated})
 			}
 		}
@@ -232,23 +231,25 @@ func (s *Service) finish(ctx context.Context, g []storage.Claimed, done []storag
 }
 
 // carryLocal serves a batch of local recipients whose PUT had too many.
-func (s *Service) carryLocal(ctx context.Context, g []storage.Claimed) ([]RecipientResult, error) {
+func (s *Service) carryLocal(ctx context.Context, g []storage.Claimed) (res []RecipientResult, err error) {
 	msg, err := calendar.Parse([]byte(g[0].Message.Body), s.cfg.Limits)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = calendar.ValidateMessage(msg)
 	}
-	in := Inbound{Via: "local", Originator: calendar.Address(g[0].Message.Originator), Message: msg, RequestID: g[0].Message.RequestID}
-	for _, c := range g {
-		in.Recipients = append(in.Recipients, calendar.Address(c.Recipient))
-	}
-	res, err := s.Receive(ctx, in)
-	var refused *calendar.Error
-	if errors.As(err, &refused) { // will never be readable
-		for _, a := range in.Recipients {
-			res = append(res, RecipientResult{Recipient: a, Status: "5.1;The message cannot be read", Transport: "local"})
+	if err != nil { // will never be readable
+		for _, c := range g {
+			res = append(res, RecipientResult{Recipient: calendar.Address(c.Recipient), Status: "5.1;The message cannot be read", Transport: transportLocal})
 		}
 		return res, nil
 	}
+	in := Inbound{Via: transportLocal, Originator: calendar.Address(g[0].Message.Originator), Message: msg, RequestID: g[0].Message.RequestID}
+	for _, c := range g {
+		in.Recipients = append(in.Recipients, calendar.Address(c.Recipient))
+	}
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		res, err = s.receive(ctx, tx, in, itip.Kind(g[0].Message.Kind))
+		return err
+	})
 	return res, err
 }
 

@@ -2,6 +2,8 @@ package scheduling
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling/itip"
@@ -17,13 +19,15 @@ func (s *Service) stepWriteBack(ctx context.Context) bool {
 		s.complain(ctx, "delivery statuses cannot be read", err)
 		return false
 	}
+	did := false
 	for _, w := range list {
 		if err := s.writeBack(ctx, w); err != nil {
 			s.complain(ctx, "a delivery status could not be written back; it will be tried again", err)
-			return false
+			continue // the others must not wait for it
 		}
+		did = true
 	}
-	return len(list) > 0
+	return did
 }
 
 func (s *Service) writeBack(ctx context.Context, w storage.WriteBack) error {
@@ -148,13 +152,15 @@ func (s *Service) stepRefresh(ctx context.Context) bool {
 		s.complain(ctx, "the refresh queue cannot be read", err)
 		return false
 	}
+	did := false
 	for _, r := range list {
 		if err := s.refreshOne(ctx, r); err != nil {
 			s.complain(ctx, "attendees could not be refreshed; it will be tried again", err)
-			return false
+			continue // its lease ends; the others must not wait for it
 		}
+		did = true
 	}
-	return len(list) > 0
+	return did
 }
 
 func (s *Service) refreshOne(ctx context.Context, r storage.Refresh) error {
@@ -170,56 +176,83 @@ func (s *Service) refreshOne(ctx context.Context, r storage.Refresh) error {
 			return err
 		}
 	}
-	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
-		if err := s.refreshAttendees(ctx, tx, a, r.UID); err != nil {
+	for after := ""; ; {
+		var more bool
+		err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) (err error) {
+			next := ""
+			if next, err = s.refreshAttendees(ctx, tx, a, r.UID, after); err != nil {
+				return err
+			}
+			if more = next != ""; more {
+				after = next
+				return nil
+			}
+			return tx.DoneRefresh(ctx, r)
+		})
+		if err != nil || !more {
 			return err
 		}
-		return tx.DoneRefresh(ctx, r)
-	})
+	}
 }
 
-// refreshAttendees brings the answers on the organizer's copy to every local
-// attendee in one batch. People elsewhere are not told: an answer of one is no
-// reason to mail the others (want 1).
-func (s *Service) refreshAttendees(ctx context.Context, tx *storage.Tx, a storage.Account, uid string) error {
+// refreshAttendees brings the answers on the organizer's copy to local
+// attendees, Config.LocalThreshold of them in one batch: those after the given
+// address key. It returns the last key of a batch that was full. People
+// elsewhere are not told: an answer of one is no reason to mail the others
+// (want 1).
+func (s *Service) refreshAttendees(ctx context.Context, tx *storage.Tx, a storage.Account, uid, after string) (last string, err error) {
 	if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: a.ID, UID: uid}}); err != nil {
-		return err
+		return "", err
 	}
 	rows, err := tx.ObjectsByUID(ctx, []storage.AccountID{a.ID}, uid, storage.ColumnData)
 	if err != nil {
-		return err
+		return "", err
 	}
-	for _, row := range rows {
-		if row.Flags&storage.FlagOrganizer == 0 {
-			continue
-		}
-		obj, err := calendar.Parse([]byte(row.Data), s.cfg.Limits)
-		if err != nil {
-			return nil
-		}
-		d := s.newDelivery(tx, a, "refresh", s.cfg.Now())
-		if err := d.learn(ctx, partiesOf(obj)); err != nil {
-			return err
-		}
-		var to []calendar.Address
-		for _, x := range itip.Attendees(obj) {
-			if r, ok := d.local(x); ok && r.Account.ID != a.ID && unreachable(r) == "" {
-				to = append(to, x)
-			}
-		}
-		msgs, err := itip.RefreshFor(obj, to, itip.MessageOptions{By: addressesOf(a), Now: s.cfg.Now(), ProdID: s.cfg.ProdID})
-		if err != nil {
-			return err
-		}
-		if err := d.sendLocal(ctx, msgs); err != nil {
-			return err
-		}
-		if _, err := d.lock(ctx, nil); err != nil {
-			return err
-		}
-		return d.flush(ctx)
+	i := slices.IndexFunc(rows, func(o storage.Object) bool { return o.Flags&storage.FlagOrganizer != 0 })
+	if i < 0 {
+		return "", nil
 	}
-	return nil
+	obj, err := calendar.Parse([]byte(rows[i].Data), s.cfg.Limits)
+	if err != nil {
+		return "", nil // corrupt: there is nothing to tell
+	}
+	d := s.newDelivery(tx, a, "refresh", s.cfg.Now())
+	if err := d.learn(ctx, partiesOf(obj)); err != nil {
+		return "", err
+	}
+	if err := d.open(ctx, uid); err != nil {
+		return "", err
+	}
+	waits := map[string]bool{} // who has not got the invitation yet gets it with what it says now
+	for _, o := range d.opens {
+		waits[o.RecipientKey] = waits[o.RecipientKey] || o.Delivery.Transport == transportLocal
+	}
+	to := map[string]calendar.Address{}
+	for _, x := range itip.Attendees(obj) {
+		if r, ok := d.local(x); ok && r.Account.ID != a.ID && unreachable(r) == "" && !waits[x.Key()] && x.Key() > after {
+			to[x.Key()] = x
+		}
+	}
+	keys := slices.Sorted(maps.Keys(to))
+	if len(keys) > s.cfg.LocalThreshold {
+		keys = keys[:s.cfg.LocalThreshold]
+		last = keys[len(keys)-1]
+	}
+	var batch []calendar.Address
+	for _, k := range keys {
+		batch = append(batch, to[k])
+	}
+	msgs, err := itip.RefreshFor(obj, batch, itip.MessageOptions{By: addressesOf(a), Now: s.cfg.Now(), ProdID: s.cfg.ProdID})
+	if err != nil {
+		return "", nil // no organizer any more: there is nothing to tell
+	}
+	if err := d.sendLocal(ctx, msgs); err != nil {
+		return "", err
+	}
+	if _, err := d.lock(ctx, nil); err != nil {
+		return "", err
+	}
+	return last, d.flush(ctx)
 }
 
 // lockUIDOf takes the UID lock that guards a scheduling object.
