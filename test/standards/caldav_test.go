@@ -29,12 +29,12 @@ func TestCalendarProperties(t *testing.T) {
 		// RFC 6638 §9.1, §9.2
 		in := "/dav/calendars/alice/inbox/"
 		w.do("alice", "PROPFIND", in, "Depth: 0", propfind("<C:schedule-default-calendar-URL/><C:calendar-free-busy-set/>")).want(207, "<C:schedule-default-calendar-URL><D:href>"+cal+"</D:href>", "<C:calendar-free-busy-set><D:href>"+cal+"</D:href>")
-		w.do("alice", "MKCALENDAR", "/dav/calendars/alice/work/", "", "").want(201)
+		w.do("alice", "MKCALENDAR", "/dav/calendars/alice/office/", "", "").want(201)
 		w.do("alice", "PROPPATCH", in, "", proppatch("<C:schedule-default-calendar-URL><D:href>/dav/calendars/alice/tasks/</D:href></C:schedule-default-calendar-URL>")).want(207, "valid-schedule-default-calendar-URL")
-		w.do("alice", "PROPPATCH", in, "", proppatch("<C:schedule-default-calendar-URL><D:href>/dav/calendars/alice/work/</D:href></C:schedule-default-calendar-URL>")).want(207, "200 OK")
-		w.do("alice", "DELETE", "/dav/calendars/alice/work/", "", "").want(403, "default-calendar-needed")
+		w.do("alice", "PROPPATCH", in, "", proppatch("<C:schedule-default-calendar-URL><D:href>/dav/calendars/alice/office/</D:href></C:schedule-default-calendar-URL>")).want(207, "200 OK")
+		w.do("alice", "DELETE", "/dav/calendars/alice/office/", "", "").want(403, "default-calendar-needed")
 		w.do("bob", "PUT", "/dav/calendars/bob/calendar/i.ics", "", meeting("i", 7, "bob", "alice")).want(201)
-		w.do("alice", "PROPFIND", "/dav/calendars/alice/work/", "Depth: 1", propfind("<C:calendar-data/>")).want(207, "UID:i")
+		w.do("alice", "PROPFIND", "/dav/calendars/alice/office/", "Depth: 1", propfind("<C:calendar-data/>")).want(207, "UID:i")
 		// RFC 7953 §7.2.4: kept, with no effect on free/busy.
 		w.do("alice", "PROPPATCH", in, "", proppatch("<C:calendar-availability>BEGIN:VCALENDAR</C:calendar-availability>")).want(207, "200 OK")
 		w.do("alice", "PROPFIND", in, "Depth: 0", propfind("<C:calendar-availability/>")).want(207, "BEGIN:VCALENDAR")

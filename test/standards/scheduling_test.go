@@ -108,9 +108,9 @@ func TestImplicitScheduling(t *testing.T) {
 // RFC 6638 §3.2.4: what is refused.
 func TestSchedulingPreconditions(t *testing.T) {
 	engines(t, func(w *world) {
-		w.do("alice", "MKCALENDAR", "/dav/calendars/alice/work/", "", "").want(201)
+		w.do("alice", "MKCALENDAR", "/dav/calendars/alice/office/", "", "").want(201)
 		w.do("alice", "PUT", cal+"m.ics", "", meeting("m", 5, "alice", "bob")).want(201)
-		w.do("alice", "PUT", "/dav/calendars/alice/work/m.ics", "", meeting("m", 5, "alice", "bob")).want(403, "unique-scheduling-object-resource", cal+"m.ics")
+		w.do("alice", "PUT", "/dav/calendars/alice/office/m.ics", "", meeting("m", 5, "alice", "bob")).want(403, "unique-scheduling-object-resource", cal+"m.ics")
 		two := ics(vevent("x", 5, "RRULE:FREQ=WEEKLY", "ORGANIZER:mailto:alice@example.com", "ATTENDEE:mailto:bob@example.com"),
 			vevent("x", 13, "RECURRENCE-ID:20260112T100000Z", "ORGANIZER:mailto:carol@example.com", "ATTENDEE:mailto:bob@example.com"))
 		w.do("alice", "PUT", cal+"x.ics", "", two).want(403, "same-organizer-in-all-components")
@@ -118,7 +118,7 @@ func TestSchedulingPreconditions(t *testing.T) {
 		// §3.2.3: MOVE keeps everything and tells nobody.
 		before := w.do("bob", "PROPFIND", inbox, "Depth: 1", propfind("<D:getetag/>")).hrefs()
 		tag := w.do("alice", "HEAD", cal+"m.ics", "", "").Header.Get("Schedule-Tag")
-		w.do("alice", "MOVE", cal+"m.ics", "Destination: "+w.url+"/dav/calendars/alice/work/m.ics", "").want(201).header("Schedule-Tag", tag)
+		w.do("alice", "MOVE", cal+"m.ics", "Destination: "+w.url+"/dav/calendars/alice/office/m.ics", "").want(201).header("Schedule-Tag", tag)
 		w.do("bob", "PROPFIND", inbox, "Depth: 1", propfind("<D:getetag/>")).wantHrefs(before...)
 	})
 }
