@@ -67,8 +67,10 @@ func identify(cfg *Config, log *slog.Logger, observe func(method string, status 
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		// RFC 9112 §6.1: a request with both lengths may be an attempt to smuggle
-		// another one; net/http takes the chunked form, the connection must not live on.
-		if len(r.TransferEncoding) > 0 && r.Header.Get("Content-Length") != "" {
+		// another one, so its connection must not live on. net/http takes the
+		// chunked form and hides that there was a Content-Length; hence no
+		// connection lives on after a chunked request.
+		if len(r.TransferEncoding) > 0 {
 			h.Set("Connection", "close")
 		}
 		rec := &recorder{ResponseWriter: w}
