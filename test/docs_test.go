@@ -45,11 +45,12 @@ func TestNamedTestsExist(t *testing.T) {
 	if n == 0 {
 		t.Error("docs/rfc.md names no test")
 	}
-	scenario := regexp.MustCompile("`([a-z]+(?:-[a-z0-9]+)*-?\\*?)`")
-	for _, m := range regexp.MustCompile("`scheduling/itip.TestScenarios` \\(([^)]*)\\)").FindAllStringSubmatch(string(text), -1) {
-		for _, g := range scenario.FindAllStringSubmatch(m[1], -1) {
-			if files, err := filepath.Glob(filepath.Join(root, "scheduling", "itip", "testdata", g[1]+".txtar")); err != nil || len(files) == 0 {
-				t.Errorf("docs/rfc.md: there is no scenario %s", g[1])
+	// Behind TestScenarios stand names of its files.
+	for _, m := range regexp.MustCompile("`(scheduling(?:/itip)?).TestScenarios` \\(([^)]*)\\)").FindAllStringSubmatch(string(text), -1) {
+		dir := map[string]string{"scheduling": "scheduling/testdata/scenarios", "scheduling/itip": "scheduling/itip/testdata"}[m[1]]
+		for _, name := range names(m[2]) {
+			if files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), name+".txtar")); err != nil || len(files) == 0 {
+				t.Errorf("docs/rfc.md: there is no scenario %s in %s", name, dir)
 			}
 		}
 	}
