@@ -32,9 +32,10 @@ type Mail struct {
 type Catcher struct {
 	Addr string // host:port
 
-	mu    sync.Mutex
-	mails []Mail
-	slow  time.Duration
+	mu     sync.Mutex
+	mails  []Mail
+	slow   time.Duration
+	nobody string // prefix of addresses that are refused
 }
 
 // NewCatcher runs one until the end of the test.
@@ -69,6 +70,13 @@ func (c *Catcher) Slow(d time.Duration) {
 	c.slow = d
 }
 
+// Refuse makes the catcher know no mailbox whose address begins so.
+func (c *Catcher) Refuse(prefix string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nobody = prefix
+}
+
 // Wait waits for a mail that match accepts.
 func (c *Catcher) Wait(limit time.Duration, match func(Mail) bool) (Mail, error) {
 	var found Mail
@@ -96,7 +104,15 @@ func (s *catch) Logout() error { return nil }
 
 func (s *catch) Mail(from string, _ *smtp.MailOptions) error { s.from = from; return nil }
 
-func (s *catch) Rcpt(to string, _ *smtp.RcptOptions) error { s.to = append(s.to, to); return nil }
+func (s *catch) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.c.nobody != "" && strings.HasPrefix(to, s.c.nobody) {
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such mailbox here"}
+	}
+	s.to = append(s.to, to)
+	return nil
+}
 
 func (s *catch) Data(r io.Reader) error {
 	raw, err := io.ReadAll(r)
