@@ -254,7 +254,8 @@ const (
 )
 
 // ParseDuration reads a DURATION value: P1W, -P1DT2H, PT15M. A value that mixes
-// weeks with others is tolerated. Errors are of code CodeInvalidData.
+// weeks with others, or has a T that nothing follows (P1DT), is tolerated. Errors
+// are of code CodeInvalidData.
 func ParseDuration(s string) (Duration, error) {
 	d, ok := parseDuration(strings.TrimSpace(s))
 	if !ok {
@@ -275,7 +276,7 @@ func parseDuration(s string) (d Duration, ok bool) {
 	last, inTime, any := -1, false, false
 	for s = s[1:]; s != ""; {
 		if s[0]|0x20 == 't' {
-			if inTime || len(s) == 1 {
+			if inTime || len(s) == 1 && !any {
 				return d, false
 			}
 			inTime, last, s = true, 2, s[1:]

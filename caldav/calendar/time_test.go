@@ -83,6 +83,8 @@ func TestParseDuration(t *testing.T) {
 		"P0D":        {},
 		"PT1H30S":    {Clock: time.Hour + 30*time.Second}, // tolerated
 		"pt5m":       {Clock: 5 * time.Minute},
+		"P1DT":       {Days: 1}, // tolerated: old Apple programs write it
+		"-P1WT":      {Neg: true, Days: 7},
 	} {
 		d, err := ParseDuration(s)
 		if err != nil || d != want {
@@ -92,7 +94,7 @@ func TestParseDuration(t *testing.T) {
 			t.Errorf("%s is written %s", s, d)
 		}
 	}
-	for _, s := range []string{"", "P", "PT", "P1", "1D", "P1H", "PT1D", "PT1M1H", "P1DT", "P-1D", "PT1H1H", "P99999999999D", "P9999999D",
+	for _, s := range []string{"", "P", "PT", "P1", "1D", "P1H", "PT1D", "PT1M1H", "PT1HT", "P1DTT", "P-1D", "PT1H1H", "P99999999999D", "P9999999D",
 		"PT999999999999H", "P1Y", "PT1.5H", "P1D ", "--P1D", "PT9999999999S"} {
 		if d, ok := parseDuration(s); ok {
 			t.Errorf("%q gives %v", s, d)

@@ -35,8 +35,9 @@ const maxZones = 100
 // DTSTAMP, no VTIMEZONE for a zone that is known by its name, a CREATED or
 // LAST-MODIFIED nobody can read, unknown STATUS values, unknown escapes in
 // texts, an override that matches no instance of a recurring master, a DUE
-// before DTSTART, a DTEND in another form (DATE, UTC, local) than DTSTART:
-// the two are compared only when they have the same form.
+// before DTSTART or in another form. In messages of others a DTEND may have
+// another form (DATE, local time) than DTSTART as well; the two are compared
+// only when they have the same form.
 func Validate(o *Object, r Rules) error {
 	v := validator{o: o, rules: r, structure: CodeInvalidObject}
 	if r.MaxSize > 0 && o.textSize() > r.MaxSize {
@@ -301,7 +302,7 @@ func (v *validator) component(c *Component) error {
 			}
 		}
 	}
-	if err := span(c, start, end, due, length); err != nil {
+	if err := v.span(c, start, end, due, length); err != nil {
 		return err
 	}
 	if m := v.rules.MaxAttendees; m > 0 && attendees > m {
@@ -410,7 +411,7 @@ func (v *validator) zone(c *Component, p *Property, d DateTime) error {
 }
 
 // span checks the end of a component against its start.
-func span(c *Component, start, end, due, length *Property) error {
+func (v *validator) span(c *Component, start, end, due, length *Property) error {
 	last := end
 	if last == nil {
 		last = due
@@ -437,6 +438,14 @@ func span(c *Component, start, end, due, length *Property) error {
 	e, err := ParseDateTime(last)
 	if err != nil {
 		return at(err, c, last)
+	}
+	// RFC 5545 §3.8.2.2: DTEND is a DATE when DTSTART is, and local without a
+	// zone when DTSTART is; nobody knows else how long the event lasts.
+	if last == end && !v.message && (s.Kind == Date) != (e.Kind == Date) {
+		return fail(CodeInvalidData, int(end.line), "%s: one of DTSTART and DTEND is a DATE, the other a time", c.Name)
+	}
+	if last == end && !v.message && (s.Kind == Floating) != (e.Kind == Floating) {
+		return fail(CodeInvalidData, int(end.line), "%s: one of DTSTART and DTEND has a time zone, the other has none", c.Name)
 	}
 	// RFC 5545 §3.8.2.2. An end equal to the start is common and harmless; a
 	// DUE before DTSTART is what task programs leave when a task is put off.
