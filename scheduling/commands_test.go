@@ -107,7 +107,7 @@ func (s *script) makeCalendar(f []string) {
 func (s *script) ifTag(user, path string, opt map[string]string) string {
 	switch opt["if-tag"] {
 	case "noted":
-		return s.noted[user+" "+strings.TrimPrefix(path, "@")][1]
+		return s.noted[user+" "+s.must(user, path).UID][1]
 	case "current":
 		return s.must(user, path).ScheduleTag
 	}
@@ -119,7 +119,7 @@ func (s *script) ifMatch(user, path string, opt map[string]string) []string {
 	case "":
 		return nil
 	case "noted":
-		return []string{s.noted[user+" "+strings.TrimPrefix(path, "@")][0]}
+		return []string{s.noted[user+" "+s.must(user, path).UID][0]}
 	case "current":
 		return []string{s.must(user, path).ETag}
 	default:

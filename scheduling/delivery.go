@@ -264,11 +264,9 @@ func (d *delivery) flush(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(d.messages) > 0 {
-		for _, x := range d.snapshots {
-			if err := d.tx.SaveSnapshot(ctx, x); err != nil {
-				return err
-			}
+	for _, x := range d.snapshots {
+		if err := d.tx.SaveSnapshot(ctx, x); err != nil {
+			return err
 		}
 	}
 	if len(d.messages) > 0 {

@@ -209,7 +209,7 @@ func (s *script) busy(f []string) {
 	for _, p := range ps {
 		text := p.Start.UTC().Format("20060102T150405Z") + "/" + p.End.UTC().Format("20060102T150405Z")
 		if p.Type != calendar.BusyTime {
-			text += "/" + string(p.Type)
+			text += "/" + p.Type.String()
 		}
 		got = append(got, text)
 	}

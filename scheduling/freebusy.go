@@ -243,7 +243,8 @@ func (s *Service) busyOfObject(o storage.Object, a storage.Account, floating *ti
 	if err != nil {
 		return nil, nil // an unreadable object makes nobody busy
 	}
-	return calendar.Busy(obj, calendar.NewZones(obj, floating), from, to, calendar.BusyOptions{Self: calendar.NewAddressSet(addressesOf(a)...), PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0, OrganizerTransp: readExtra(o.Extra).OrganizerTransp}, budget)
+	organizers, _, _ := strings.Cut(readExtra(o.Extra).OrganizerTransp, ";") // of the series
+	return calendar.Busy(obj, calendar.NewZones(obj, floating), from, to, calendar.BusyOptions{Self: calendar.NewAddressSet(addressesOf(a)...), PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0, OrganizerTransp: organizers}, budget)
 }
 
 // busyReply is one person's answer (RFC 5546 §3.3.3).

@@ -20,6 +20,9 @@ type Move struct {
 // Move moves an object between calendars of one home.
 func (s *Service) Move(ctx context.Context, m Move) (Result, error) {
 	var res Result
+	if m.From.Account != m.To.Account {
+		return res, &Error{Condition: CondCollection, Msg: "objects are moved inside of one home only"}
+	}
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
 		have, err := one(ctx, tx, m.From, storage.ColumnsMeta)
 		if err != nil {
@@ -55,6 +58,9 @@ func (s *Service) Move(ctx context.Context, m Move) (Result, error) {
 		}
 		if slot.Existing != nil && !m.Overwrite {
 			return &Error{Precond: true, Href: &slot.Existing.ObjectKey, Msg: "the destination exists and Overwrite is F"}
+		}
+		if slot.Existing != nil && slot.Existing.UID != have.UID { // RFC 4791 §5.3.2.1
+			return &Error{Condition: CondUIDConflict, Href: &slot.Existing.ObjectKey, Msg: "the destination holds another UID"}
 		}
 		for _, o := range slot.SameUID {
 			if o.ObjectKey != m.From && o.CollectionKey == m.To.CollectionKey {

@@ -97,6 +97,9 @@ func normalComponent(c *calendar.Component) string {
 			if q.Name == "PARTSTAT" && x == "NEEDS-ACTION" {
 				continue
 			}
+			if strings.ContainsAny(x, ":;,") {
+				x = `"` + x + `"`
+			}
 			ps = append(ps, ";"+q.Name+"="+x)
 		}
 		slices.Sort(ps)

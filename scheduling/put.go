@@ -180,15 +180,18 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 			return Result{}, err
 		}
 	}
-	plan, err := itip.PlanChange(c)
+	if err := d.open(ctx, idx.UID); err != nil {
+		return Result{}, err
+	}
+	plan, back, err := d.plan(ctx, c, slot.Existing == nil)
 	if err != nil {
 		return Result{}, err
 	}
 	if p.NoScheduling {
 		plan.Messages = nil
 	}
-	if err := d.open(ctx, idx.UID); err != nil {
-		return Result{}, err
+	if back != nil {
+		c.Old = back
 	}
 	if err := d.send(ctx, plan.Messages, c.Old, plan.Store, false); err != nil {
 		return Result{}, err

@@ -122,7 +122,7 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 				known[digest] = nil // nothing certain is known: plan from the beginning
 			}
 		}
-		plan, err := itip.PlanRecipient(known[digest], after, again[k], opt)
+		plan, err := itip.PlanRecipient(sameAnswers(known[digest], after), after, again[k], opt)
 		if err != nil {
 			return err
 		}
@@ -141,6 +141,30 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 		}
 	}
 	return nil
+}
+
+// sameAnswers is the earlier state with the answers that have come since: they
+// are no reason for a message (want 1). Somebody who is asked again is one.
+func sameAnswers(known, after *calendar.Object) *calendar.Object {
+	if known == nil || after == nil {
+		return known
+	}
+	type place struct{ id, key string }
+	now := map[place]string{}
+	for _, c := range after.Components() {
+		for _, p := range c.All("ATTENDEE") {
+			now[place{c.Value("RECURRENCE-ID"), calendar.Address(p.Value()).Key()}] = p.Param("PARTSTAT")
+		}
+	}
+	known = known.Clone()
+	for _, c := range known.Components() {
+		for _, p := range c.All("ATTENDEE") {
+			if st := now[place{c.Value("RECURRENCE-ID"), calendar.Address(p.Value()).Key()}]; st != "" && st != statusNeedsAction {
+				p.SetParam("PARTSTAT", st)
+			}
+		}
+	}
+	return known
 }
 
 // taken takes a delivery back: withdrawn when it was held, else superseded.

@@ -28,7 +28,7 @@ import (
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/scenarios/*.txtar")
-	if err != nil || len(files) < 20 {
+	if err != nil || len(files) < 60 {
 		t.Fatalf("%d scenarios, %v", len(files), err)
 	}
 	update := os.Getenv("KALENDS_SCENARIO_UPDATE") != ""
@@ -235,6 +235,8 @@ func condition(err error) string {
 		return string(i.Condition)
 	case errors.As(err, &c):
 		return "invalid-data"
+	case errors.Is(err, scheduling.ErrReplayConflict):
+		return "replay-conflict"
 	case scheduling.IsNotFound(err):
 		return "not-found"
 	}

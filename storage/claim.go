@@ -367,3 +367,8 @@ func (tx *Tx) SaveSnapshot(ctx context.Context, s Snapshot) error {
 func (tx *Tx) Snapshot(ctx context.Context, account AccountID, uid, digest string) (string, error) {
 	return queryOne(ctx, tx.s, scanText, `SELECT data FROM snapshot WHERE account_id = $1 AND uid = $2 AND digest = $3`, int64(account), uid, digest)
 }
+
+// SnapshotSince is Snapshot, provided that it was saved at that time or later.
+func (tx *Tx) SnapshotSince(ctx context.Context, account AccountID, uid, digest string, since time.Time) (string, error) {
+	return queryOne(ctx, tx.s, scanText, `SELECT data FROM snapshot WHERE account_id = $1 AND uid = $2 AND digest = $3 AND created >= $4`, int64(account), uid, digest, Micros(since))
+}

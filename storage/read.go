@@ -174,7 +174,7 @@ func get(ctx context.Context, run runner, k CollectionKey, names []string, cols 
 
 // BusyObjects streams, with their data, the objects that may make accounts
 // busy between from and to: events, availabilities and stored free/busy in
-// calendars that count (RFC 6638 §9.1), not transparent unless recurring. One
+// calendars that count (RFC 6638 §9.1), not transparent unless recurring or unanswered. One
 // statement whatever the number of accounts; ordered by account.
 func (db *DB) BusyObjects(ctx context.Context, accounts []AccountID, from, to int64) iter.Seq2[Busy, error] {
 	return busyObjects(ctx, db.read, accounts, from, to)
@@ -204,10 +204,11 @@ func busyObjects(ctx context.Context, run runner, accounts []AccountID, from, to
 		row.fill(&b.Object)
 		return b, nil
 	}
-	// 128 is FlagTransparent, 2 FlagRecurring.
+	// 128 is FlagTransparent; 258 FlagRecurring or FlagServerTransp, where the
+	// organizer may mean the time to be taken.
 	return stream(ctx, run, scan, `SELECT c.timezone, `+objectColumns(columns)+` FROM @list($1; v)
 		JOIN collection c ON c.account_id = CAST(v.value AS BIGINT) AND c.kind = 2 AND c.transparent = 0 AND c.deleting = 0
 		JOIN object o ON o.account_id = c.account_id AND o.collection_id = c.id
-		WHERE o.end_at > $2 AND o.start_at < $3 AND (o.flags & 128 = 0 OR o.flags & 2 <> 0) AND o.component NOT IN ('VTODO', 'VJOURNAL')
+		WHERE o.end_at > $2 AND o.start_at < $3 AND (o.flags & 128 = 0 OR o.flags & 258 <> 0) AND o.component NOT IN ('VTODO', 'VJOURNAL')
 		ORDER BY o.account_id, o.collection_id, o.name`, list, from, to)
 }

@@ -74,6 +74,13 @@ func testOldStates(t *testing.T, db *storage.DB) {
 		}
 		return nil
 	}))
+	ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		data, err := tx.SnapshotSince(ctx, a.ID, "live", "old", time.Now().Add(-time.Minute))
+		equal(t, "young enough", data, "text")
+		_, none := tx.SnapshotSince(ctx, a.ID, "live", "old", time.Now().Add(time.Minute))
+		is(t, none, storage.ErrNotFound)
+		return err
+	}))
 	enqueue(t, db, a, "open", "x@x.test")
 	there := func() string {
 		t.Helper()
