@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +46,7 @@ type scene struct {
 	t           *testing.T
 	alpha, beta *blackbox.Node
 	mail        *blackbox.Catcher
+	acks        atomic.Int64
 }
 
 func newScene(t *testing.T, database string) *scene {
@@ -102,6 +104,7 @@ func (s *scene) load(stop chan struct{}) (wait func() []*meeting) {
 				switch {
 				case err == nil && a.OK():
 					m.acked = m.tried
+					s.acks.Add(1)
 				case err == nil && a.Status != 503:
 					s.t.Errorf("PUT %s: %s", m.uid, a)
 				default: // nobody knows what became of it
@@ -120,7 +123,14 @@ func (s *scene) crash(kill func(round int) error) {
 	stop := make(chan struct{})
 	wait := s.load(stop)
 	for i := range kills {
-		time.Sleep(time.Duration(600+rand.IntN(900)) * time.Millisecond)
+		time.Sleep(time.Duration(300+rand.IntN(900)) * time.Millisecond)
+		before := s.acks.Load() // however slow the machine is, it works when it is killed
+		blackbox.Must(t, 60*time.Second, func() error {
+			if s.acks.Load() < before+10 {
+				return errors.New("the load does not go on")
+			}
+			return nil
+		})
 		if err := kill(i); err != nil {
 			t.Error(err)
 			break
