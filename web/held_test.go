@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -70,12 +71,8 @@ func TestHeldMail(t *testing.T) {
 	b.get("/held").want(t, 200, "Wants to cancel an event", "there is nothing to cancel")
 }
 
-func TestTakeOverAProposal(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	alice, bob := w.account("alice", nil), w.account("bob", nil)
-	w.put(alice, "meeting.ics", strings.Replace(meeting, "RRULE:FREQ=DAILY;COUNT=4\n", "", 1))
-	w.receive(bob, alice, `METHOD:COUNTER
+// proposal is bob's, for another time of meeting.
+const proposal = `METHOD:COUNTER
 BEGIN:VEVENT
 UID:meeting@test
 DTSTAMP:20261102T000000Z
@@ -85,7 +82,14 @@ SUMMARY:Budget
 COMMENT:I have a train
 ORGANIZER:mailto:alice@alpha.test
 ATTENDEE;CN=Bob;PARTSTAT=TENTATIVE:mailto:bob@alpha.test
-END:VEVENT`)
+END:VEVENT`
+
+func TestTakeOverAProposal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.account("alice", nil), w.account("bob", nil)
+	w.put(alice, "meeting.ics", strings.Replace(meeting, "RRULE:FREQ=DAILY;COUNT=4\n", "", 1))
+	w.receive(bob, alice, proposal)
 	b := w.signedIn("alice")
 	page := b.get("/invitations")
 	page.want(t, 200, "Bob proposes another time or place", "16:00 – 17:00", "I have a train", "Take it over")
@@ -99,4 +103,43 @@ END:VEVENT`)
 		}
 	}
 	b.get("/invitations").lacks(t, "Take it over")
+}
+
+func TestDeclineAProposal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.account("alice", nil), w.account("bob", nil)
+	w.put(alice, "meeting.ics", strings.Replace(meeting, "RRULE:FREQ=DAILY;COUNT=4\n", "", 1))
+	decline := func() reply {
+		page := w.signedIn("alice").get("/invitations")
+		page.want(t, 200, "Decline it")
+		_, rest, _ := strings.Cut(page.body, `action="/invitations/news/`)
+		name, _, _ := strings.Cut(rest, `"`)
+		return w.signedIn("alice").post("/invitations/news/"+name, url.Values{"do": {"decline"}})
+	}
+	w.receive(bob, alice, proposal)
+	r := decline()
+	r.want(t, 303)
+	if got := r.header.Get("Location"); got != "/invitations?done=declined" {
+		t.Errorf("Location %q", got)
+	}
+	after := w.signedIn("alice").get("/invitations?done=declined")
+	after.want(t, 200, "The proposal was declined")
+	after.lacks(t, "Decline it")
+	_, o := w.stored(alice, "meeting@test")
+	if got := o.Master().Value("DTSTART"); got != "20261123T140000" {
+		t.Errorf("alice has DTSTART %s", got)
+	}
+	w.signedIn("bob").get("/invitations").want(t, 200, "Alice declined your proposal")
+
+	// The proposal may have outlived the event.
+	w.receive(bob, alice, strings.Replace(proposal, "DTSTAMP:20261102", "DTSTAMP:20261103", 1))
+	c, err := w.db.CollectionByName(t.Context(), alice.ID, "calendar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sched.Delete(t.Context(), scheduling.Delete{Actor: scheduling.Actor{Account: alice, By: alice}, Key: storage.ObjectKey{CollectionKey: c.CollectionKey, Name: "meeting.ics"}}); err != nil {
+		t.Fatal(err)
+	}
+	decline().want(t, 409, "The event is gone")
 }

@@ -214,7 +214,8 @@ func (q *request) news(sh *shelf, row storage.Object) (newsItem, bool) {
 	return n, true
 }
 
-// decideNews takes a proposal over (want 17), or puts an item away.
+// decideNews takes a proposal over (want 17), declines it, or puts an item
+// away.
 func (q *request) decideNews() error {
 	sh, err := q.shelf()
 	if err != nil {
@@ -241,6 +242,11 @@ func (q *request) decideNews() error {
 			return err
 		}
 		done = "countered"
+	case "decline":
+		if err := q.declineCounter(&sh, row); err != nil {
+			return err
+		}
+		done = "declined"
 	default:
 		return errBadForm
 	}
@@ -251,6 +257,8 @@ func (q *request) decideNews() error {
 	q.redirect(withDone("/invitations", done))
 	return nil
 }
+
+var errGone = &problem{http.StatusConflict, "The event is gone", "The event that the proposal is about is not in your calendars any more."}
 
 // takeOver edits the organizer's event as a COUNTER proposes; everybody else
 // hears of it as of any other change.
@@ -267,12 +275,29 @@ func (q *request) takeOver(sh *shelf, row storage.Object) error {
 		return err
 	}
 	if current == nil {
-		return &problem{http.StatusConflict, "The event is gone", "The event that the proposal is about is not in your calendars any more."}
+		return errGone
 	}
 	next, err := itip.AcceptCounter(current.object, counter.object)
 	if err != nil {
 		return err
 	}
 	_, err = q.s.sched.Put(q.ctx, scheduling.Put{Actor: q.actor(), Key: current.row.ObjectKey, Data: next.Bytes(), IfMatch: []string{current.row.ETag}, RequestID: q.requestID()})
+	return err
+}
+
+// declineCounter tells who made a proposal that the event stays as it is
+// (RFC 5546 §3.2.8).
+func (q *request) declineCounter(sh *shelf, row storage.Object) error {
+	counter, err := q.parse(sh, row)
+	if err != nil {
+		return err
+	}
+	if counter.object.Method() != "COUNTER" {
+		return errBadForm
+	}
+	err = q.s.sched.DeclineCounter(q.ctx, scheduling.CounterAnswer{Actor: q.actor(), Counter: counter.object, RequestID: q.requestID()})
+	if errors.Is(err, storage.ErrNotFound) {
+		return errGone
+	}
 	return err
 }
