@@ -23,6 +23,8 @@ var listingPage = template.Must(template.New("listing").Parse(`<!doctype html>
 {{end}}</table></body></html>
 `))
 
+const listingType = "text/html; charset=utf-8"
+
 type listingRow struct{ Href, Name, Type, Modified string }
 
 // getListing answers GET and HEAD of a collection that has no data of its own
@@ -67,11 +69,14 @@ func (q *request) getListing() error {
 		}
 	}
 	etag := fmt.Sprintf(`"%x"`, tag.Sum64())
+	if collected.has(q.path.Kind) {
+		etag = etagOf(q, list[0])
+	}
 	h.Set("ETag", etag)
 	if newest > 0 {
 		h.Set("Last-Modified", time.UnixMicro(newest).UTC().Format(http.TimeFormat))
 	}
-	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Type", listingType)
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	var page bytes.Buffer

@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -67,17 +68,15 @@ func init() {
 		davxml.DDisplayName: {on: principals | collected | items, allprop: true,
 			has:   func(q *request, r *resource) bool { return displayName(r) != "" },
 			write: text(func(q *request, r *resource) string { return displayName(r) })},
-		davxml.DGetETag: {on: items | collections, allprop: true, write: text(func(q *request, r *resource) string {
-			if r.obj != nil {
-				return quote(r.obj.ETag)
-			}
-			return quote(r.col.Tag + "-" + strconv.FormatInt(r.col.Seq, 10))
-		})},
-		davxml.DGetContentType: {on: items | calendars, allprop: true, write: text(func(q *request, r *resource) string {
-			if r.obj == nil {
+		davxml.DGetETag: {on: items | collected, allprop: true, has: hasToken, write: text(etagOf)},
+		davxml.DGetContentType: {on: items | collected, allprop: true, write: text(func(q *request, r *resource) string {
+			switch {
+			case r.obj != nil:
+				return contentType(r.obj.Component)
+			case r.path.Kind == KindCalendar:
 				return calendarType
 			}
-			return contentType(r.obj.Component)
+			return listingType
 		})},
 		davxml.DGetContentLength: {on: items, allprop: true, write: func(q *request, r *resource, b *davxml.Builder) { b.Int(r.obj.Size) }},
 		davxml.DGetLastModified: {on: items | collections, allprop: true, write: func(q *request, r *resource, b *davxml.Builder) {
@@ -223,6 +222,19 @@ func init() {
 		davxml.ICalendarOrder: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Order != "" },
 			write: text(func(q *request, r *resource) string { return r.col.Order })},
 	}
+}
+
+// etagOf is the ETag that GET gives (RFC 4918 §15.6).
+func etagOf(q *request, r *resource) string {
+	switch {
+	case r.obj != nil:
+		return quote(r.obj.ETag)
+	case r.path.Kind == KindHome:
+		h := fnv.New64a()
+		h.Write([]byte(tokenOf(q, r)))
+		return quote(strconv.FormatUint(h.Sum64(), 16))
+	}
+	return quote(r.col.Tag + "-" + strconv.FormatInt(r.col.Seq, 10))
 }
 
 // calendarTimezone is the zone's definition as it was set, else that of the id

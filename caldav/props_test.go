@@ -112,3 +112,22 @@ func TestManyProperties(t *testing.T) {
 		}
 	})
 }
+
+// RFC 4918 §15.5, §15.6: the properties that describe an entity say what GET says.
+func TestEntityProperties(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		w.do("user01", "PUT", cal+"a.ics", "", event("a", "x", "20260101T000000Z")).want(201)
+		for _, p := range []string{cal + "a.ics", cal, "/dav/calendars/user01/", "/dav/calendars/user01/inbox/", "/dav/calendars/user01/outbox/"} {
+			head := w.do("user01", "GET", p, "", "").want(200).Header
+			w.do("user01", "PROPFIND", p, "Depth: 0", propfind("<D:getetag/><D:getcontenttype/>")).want(207, ">"+head.Get("Content-Type")+"<", ">"+head.Get("ETag")+"<")
+			w.do("user01", "GET", p, "If-None-Match: "+head.Get("ETag"), "").want(304)
+		}
+		const home = "/dav/calendars/user01/"
+		before := w.do("user01", "GET", home, "", "").Header.Get("ETag")
+		w.do("user01", "PUT", cal+"b.ics", "", event("b", "x", "20260101T000000Z")).want(201)
+		if after := w.do("user01", "GET", home, "", "").Header.Get("ETag"); after == before {
+			t.Error("the ETag of the home stays when an event comes")
+		}
+	})
+}
