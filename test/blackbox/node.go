@@ -103,7 +103,7 @@ func (n *Node) Run() error {
 	defer n.mu.Unlock()
 	cmd := exec.Command(Binary(), "serve")
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = n.env, n.Dir, n.log, n.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = child()
 	if err := cmd.Start(); err != nil {
 		return err
 	}
