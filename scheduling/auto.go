@@ -111,18 +111,22 @@ func (s *Service) decide(ctx context.Context, tx *storage.Tx, a storage.Account,
 	var taken []calendar.Period
 	asks := mode != AutoAcceptAlways && mode != AutoDeclineAlways
 	n := 0
-	for in, err := range obj.Instances(zones, now, now.Add(autoHorizon), calendar.NewBudget()) {
+	var until time.Time // the end of what is looked at
+	for in, err := range obj.Instances(zones, now, time.Time{}, calendar.NewBudget()) {
 		if err != nil {
 			return nil, err
 		}
-		if n++; n > autoInstances {
+		if n++; n == 1 {
+			until = in.Start.Add(autoHorizon)
+		}
+		if n > autoInstances || in.Start.After(until) {
 			break
 		}
 		if !pendingIn(in.Component, own) {
 			continue
 		}
 		if asks && len(seen) == 0 {
-			if taken, err = s.taken(ctx, tx, a, row.UID, in.Start, now.Add(autoHorizon)); err != nil {
+			if taken, err = s.taken(ctx, tx, a, row.UID, in.Start, until); err != nil {
 				return nil, err
 			}
 		}
