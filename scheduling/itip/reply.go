@@ -135,12 +135,14 @@ func (r *replying) addDelegate(c *calendar.Component, a calendar.Address, by *ca
 	}
 }
 
-// fresh tells whether the answer in c is newer than the last one for that
-// instance (RFC 5546 §2.1.5), and remembers it.
+// fresh tells whether the answer in c is not older than the last one for that
+// instance (RFC 5546 §2.1.5), and remembers it. DTSTAMP counts whole seconds, so
+// of two answers with one stamp the one that arrives later counts: who accepts
+// and declines within a second is believed, and a repeat changes nothing.
 func (r *replying) fresh(c *calendar.Component, k string) bool {
 	st := stampOf(c, r.p.Now)
 	id := r.key + " " + k
-	if last, ok := r.p.LastReply[id]; ok && st.Compare(last) <= 0 {
+	if last, ok := r.p.LastReply[id]; ok && st.Compare(last) < 0 {
 		return false
 	}
 	r.stamps[id] = st
