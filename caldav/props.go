@@ -44,7 +44,6 @@ type property struct {
 	on      kindSet
 	allprop bool // RFC 4918 §9.1: only the properties of RFC 4918 itself
 	need    acl.Set
-	data    bool // needs the octets of the object
 	has     func(q *request, r *resource) bool
 	write   func(q *request, r *resource, b *davxml.Builder)
 }
@@ -96,11 +95,12 @@ func init() {
 		davxml.DSupportedLock: {on: anyKind, allprop: true, write: func(*request, *resource, *davxml.Builder) {}},
 		davxml.DLockDiscovery: {on: anyKind, allprop: true, write: func(*request, *resource, *davxml.Builder) {}},
 		// RFC 5397, 3744
-		davxml.DCurrentUserPrincipal:    {on: anyKind, write: href(func(q *request, r *resource) string { return principalPath(q.user) })},
-		davxml.DPrincipalCollectionSet:  {on: anyKind, write: href(func(*request, *resource) string { return principalsPath })},
-		davxml.DOwner:                   {on: collected | items, write: href(func(q *request, r *resource) string { return principalPath(r.home) })},
-		davxml.DGroup:                   {on: collected | items, write: func(*request, *resource, *davxml.Builder) {}},
-		davxml.DCurrentUserPrivilegeSet: {on: anyKind, need: acl.ReadCurrentUserPrivilegeSet, write: func(q *request, r *resource, b *davxml.Builder) { writePrivileges(b, r.privs, classOf(r.path.Kind)) }},
+		davxml.DCurrentUserPrincipal:   {on: anyKind, write: href(func(q *request, r *resource) string { return principalPath(q.user) })},
+		davxml.DPrincipalCollectionSet: {on: anyKind, write: href(func(*request, *resource) string { return principalsPath })},
+		davxml.DOwner:                  {on: collected | items, write: href(func(q *request, r *resource) string { return principalPath(r.home) })},
+		davxml.DGroup:                  {on: collected | items, write: func(*request, *resource, *davxml.Builder) {}},
+		// Who may see a resource at all may know what he may do with it (RFC 3744 §3.7).
+		davxml.DCurrentUserPrivilegeSet: {on: anyKind, write: func(q *request, r *resource, b *davxml.Builder) { writePrivileges(b, r.privs, classOf(r.path.Kind)) }},
 		davxml.DSupportedPrivilegeSet:   {on: anyKind, write: func(q *request, r *resource, b *davxml.Builder) { writePrivilegeTree(b, classOf(r.path.Kind)) }},
 		davxml.DACL:                     {on: collected | items, need: acl.ReadACL, write: writeACL},
 		davxml.DACLRestrictions: {on: collected | items, write: func(q *request, r *resource, b *davxml.Builder) {

@@ -1,7 +1,6 @@
 package caldav
 
 import (
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -487,6 +486,6 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	h.Set("Content-Type", calendarType)
 	h.Set("Content-Length", itoa(len(text)))
 	q.w.WriteHeader(http.StatusOK)
-	_, err = io.WriteString(q.w, string(text))
+	_, err = q.w.Write(text)
 	return ignoreWrite(err)
 }

@@ -40,7 +40,7 @@ const autoLock = "kalends:auto-answer"
 // other attendee's answer does. What cannot be answered is left to people.
 func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string) error {
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
-		row, obj, err := s.attendeeCopy(ctx, tx, a, uid)
+		_, obj, err := s.attendeeCopy(ctx, tx, a, uid)
 		if err != nil || obj == nil || !pendingAnswers(obj, calendar.NewAddressSet(addressesOf(a)...)) {
 			return err
 		}
@@ -53,7 +53,8 @@ func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string)
 		if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: uid}, {Owner: a.ID, UID: autoLock}}); err != nil {
 			return err
 		}
-		if row, obj, err = s.attendeeCopy(ctx, tx, a, uid); err != nil || obj == nil {
+		row, obj, err := s.attendeeCopy(ctx, tx, a, uid)
+		if err != nil || obj == nil {
 			return err
 		}
 		next, err := s.decide(ctx, tx, a, row, obj)

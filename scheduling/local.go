@@ -118,7 +118,7 @@ func (d *delivery) load(ctx context.Context, msgs []itip.Message) error {
 				missing = append(missing, id)
 			}
 		}
-		if len(missing) == 0 {
+		if len(missing) == 0 || !d.outside {
 			continue
 		}
 		forgotten, err := d.tx.Forgotten(ctx, missing, uid)
@@ -155,7 +155,7 @@ func (d *delivery) process(m itip.Message, c *copyOf, r storage.Recipient, lines
 	var current *calendar.Object
 	if c.view != nil {
 		current = c.view.object
-	} else {
+	} else if d.outside { // messages between local people are never late
 		p.Forgotten = c.forgotten
 	}
 	key := ""

@@ -134,6 +134,3 @@ func (s *Service) receive(ctx context.Context, tx *storage.Tx, in Inbound, kind 
 	}
 	return out, nil
 }
-
-// asError is errors.As for the package's own error.
-func asError(err error, target **Error) bool { return err != nil && errors.As(err, target) }

@@ -1,7 +1,6 @@
 package scheduling_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -30,7 +29,6 @@ type world struct {
 	svc   *scheduling.Service
 	clock *storagetest.Clock
 	net   *network
-	log   bytes.Buffer
 }
 
 // chance is randomness that is the same in every run.

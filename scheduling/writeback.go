@@ -104,7 +104,7 @@ func (s *Service) edit(ctx context.Context, tx *storage.Tx, account storage.Acco
 		}
 		return nil, nil, nil
 	}
-	row, obj, err := read()
+	_, obj, err := read()
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,8 @@ func (s *Service) edit(ctx context.Context, tx *storage.Tx, account storage.Acco
 	if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: uid}}); err != nil {
 		return err
 	}
-	if row, obj, err = read(); err != nil {
+	row, obj, err := read()
+	if err != nil {
 		return err
 	}
 	changed, err := change(row, obj)

@@ -142,11 +142,8 @@ func (l *List) UnmarshalTOML(v any) error {
 	return nil
 }
 
-func words(s string) (out []string) {
-	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
-		out = append(out, w)
-	}
-	return out
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
 }
 
 // DefaultConfig is what `kalends serve` runs with when nothing is configured.
@@ -305,7 +302,7 @@ func (c *Config) check() error {
 	if c.SMTPURL != "" {
 		u, err := url.Parse(c.SMTPURL)
 		if err != nil || u.Host == "" || u.Scheme != "smtp" && u.Scheme != "smtps" {
-			return fmt.Errorf("smtp_url is smtp://[user:password@]host:port or smtps://...")
+			return fmt.Errorf("smtp_url is smtp://[user:password@]host:port, or the same with smtps")
 		}
 	}
 	for name, d := range map[string]Dur{"retry_min": c.RetryMin, "retry_max": c.RetryMax, "retry_expiry": c.RetryExpiry, "delivery_lease": c.Lease, "read_timeout": c.ReadTimeout, "shutdown_wait": c.ShutdownWait} {

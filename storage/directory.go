@@ -27,9 +27,7 @@ func (tx *Tx) importAccounts(ctx context.Context, specs []AccountSpec) (created,
 		}
 		names[specs[i].Handle] = true
 		handles = append(handles, specs[i].Handle)
-		for _, m := range specs[i].Members {
-			handles = append(handles, m)
-		}
+		handles = append(handles, specs[i].Members...)
 	}
 	text, err := jsonText(handles)
 	if err != nil {

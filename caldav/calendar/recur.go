@@ -683,8 +683,5 @@ func nextBit(mask uint64, i, end int) int {
 	return min(bits.TrailingZeros64(mask&^(1<<(i+1)-1)), end)
 }
 
-// wallSeconds are the civil fields of a DateTime as ruleIter counts them.
-func wallSeconds(t time.Time) int64 { return t.Unix() }
-
-// wallTime is the inverse of wallSeconds.
+// wallTime are the civil fields that ruleIter counts as seconds.
 func wallTime(s int64) time.Time { return time.Unix(s, 0).UTC() }

@@ -390,8 +390,9 @@ func yearlyRule(half []zoneChange) (rule string, first time.Time, ok bool) {
 	h, m, s := a.wall.Clock()
 	start := time.Date(1970, 1, 1, h, m, s, 0, time.UTC).Unix()
 	it := newRuleIter(r, start, false, lastOnset, NewBudget())
-	t, _ := it.next()
-	if t, ok = it.next(); !ok {
+	it.next() // the onset at start itself
+	t, ok := it.next()
+	if !ok {
 		return "", first, false
 	}
 	return rule, wallTime(t), true

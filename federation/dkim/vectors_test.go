@@ -532,14 +532,13 @@ func TestCapturesDraft01(t *testing.T) {
 		} else if v.OriginatorDomain != s.Domain {
 			t.Errorf("%s: Originator domain %q", name, v.OriginatorDomain)
 		}
-		canon, rawBody, err := s.check(h, &Policy{Draft01: true})
+		_, rawBody, err := s.check(h, &Policy{Draft01: true})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		canon := Simple
 		if rawBody {
 			canon = SimpleHTTP
-		} else {
-			canon = Simple
 		}
 		sum, n := bodyHash(canon, body)
 		if !bytes.Equal(sum[:], s.BodyHash) || s.HasLength && s.Length != int64(n) {

@@ -161,8 +161,10 @@ func TestLimiter(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1770000000, 0)
 	l := newLimiter(Rates{Messages: 2, QuestionsPerDay: 150, RememberAtMost: 10})
-	if l.message("a.example", false, 1, now) != 0 || l.message("a.example", false, 1, now) != 0 {
-		t.Error("refused within the rate")
+	for range 2 {
+		if l.message("a.example", false, 1, now) != 0 {
+			t.Error("refused within the rate")
+		}
 	}
 	if wait := l.message("a.example", false, 1, now); wait != 30*time.Second {
 		t.Errorf("wait %s, want 30s", wait)

@@ -15,16 +15,15 @@ import (
 // user does reaches the others at once, answers refresh everybody, delivery
 // states are written back. It stands for package scheduling in these tests.
 type world struct {
-	now      time.Time
-	users    map[string]*user
-	err      error
-	status   string    // of the last received message
-	sent     []Message // by the last command, refreshes left out
-	rewrite  bool
-	newTag   bool
-	rewrites map[string]bool
-	hold     bool // messages stay in held instead of being delivered
-	held     []Message
+	now     time.Time
+	users   map[string]*user
+	err     error
+	status  string    // of the last received message
+	sent    []Message // by the last command, refreshes left out
+	rewrite bool
+	newTag  bool
+	hold    bool // messages stay in held instead of being delivered
+	held    []Message
 }
 
 type user struct {

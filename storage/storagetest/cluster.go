@@ -256,7 +256,8 @@ var shared = sync.OnceValues(func() (*Cluster, error) {
 	return c, watch.Start()
 })
 
-var usersLock *os.File // held until the process ends
+//lint:ignore U1000 keeps the lock until the process ends
+var usersLock *os.File
 
 func lockFile(path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
