@@ -106,8 +106,8 @@ func (s *Service) decide(ctx context.Context, tx *storage.Tx, a storage.Account,
 	next := obj.Clone()
 	now := s.cfg.Now()
 	zones := calendar.NewZones(obj, time.UTC)
-	free := map[*calendar.Component]int{} // instances by the component that describes them
-	busy := map[*calendar.Component][]calendar.Instance{}
+	// Instances by the component that describes them.
+	free, busy := map[*calendar.Component][]calendar.Instance{}, map[*calendar.Component][]calendar.Instance{}
 	var seen []*calendar.Component
 	var taken []calendar.Period
 	asks := mode != AutoAcceptAlways && mode != AutoDeclineAlways
@@ -131,13 +131,13 @@ func (s *Service) decide(ctx context.Context, tx *storage.Tx, a storage.Account,
 				return nil, err
 			}
 		}
-		if free[in.Component] == 0 && len(busy[in.Component]) == 0 {
+		if len(free[in.Component])+len(busy[in.Component]) == 0 {
 			seen = append(seen, in.Component)
 		}
 		if asks && overlaps(taken, in.Start, in.End) {
 			busy[in.Component] = append(busy[in.Component], in)
 		} else {
-			free[in.Component]++
+			free[in.Component] = append(free[in.Component], in)
 		}
 	}
 	accepts, declines := mode != AutoDeclineIfBusy && mode != AutoDeclineAlways, mode != AutoAcceptIfFree && mode != AutoAcceptAlways
@@ -146,33 +146,42 @@ func (s *Service) decide(ctx context.Context, tx *storage.Tx, a storage.Account,
 	give := func(c *calendar.Component, partstat string) {
 		answered = setAnswer(copies[slices.Index(comps, c)], own, partstat) || answered
 	}
-	var except []calendar.Instance
+	// The answer for most of a series becomes the answer of the series, the
+	// others are answered one by one.
+	except := map[string][]calendar.Instance{}
 	for _, c := range seen {
 		switch {
 		case mode == AutoDeclineAlways:
 			give(c, statusDeclined)
 		case len(busy[c]) == 0 && accepts:
 			give(c, statusAccepted)
-		case free[c] == 0 && len(busy[c]) > 0 && declines:
+		case len(free[c]) == 0 && len(busy[c]) > 0 && declines:
 			give(c, statusDeclined)
-		case free[c] > 0 && len(busy[c]) > 0:
-			if accepts {
+		case len(free[c]) > 0 && len(busy[c]) > 0:
+			switch {
+			case accepts && declines && len(busy[c]) > len(free[c]):
+				give(c, statusDeclined)
+				except[statusAccepted] = append(except[statusAccepted], free[c]...)
+			case accepts && declines:
 				give(c, statusAccepted)
+				except[statusDeclined] = append(except[statusDeclined], busy[c]...)
+			case accepts: // a person answers the others
+				give(c, statusAccepted)
+				except[statusNeedsAction] = append(except[statusNeedsAction], busy[c]...)
+			case declines:
+				except[statusDeclined] = append(except[statusDeclined], busy[c]...)
 			}
-			except = append(except, busy[c]...)
 		}
 	}
-	for _, in := range except {
-		id := in.ID
-		answer := statusDeclined
-		if !declines {
-			answer = statusNeedsAction // a person answers these
+	for _, answer := range []string{statusAccepted, statusDeclined, statusNeedsAction} {
+		for _, in := range except[answer] {
+			id := in.ID
+			with, err := itip.Respond(next, self, answer, &id, itip.RespondOptions{})
+			if err != nil {
+				return nil, err
+			}
+			next, answered = with, true
 		}
-		with, err := itip.Respond(next, self, answer, &id, itip.RespondOptions{})
-		if err != nil {
-			return nil, err
-		}
-		next, answered = with, true
 	}
 	if !answered {
 		return nil, nil

@@ -2,6 +2,7 @@ package scheduling
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/kalends/kalends/caldav/calendar"
@@ -9,33 +10,44 @@ import (
 	"github.com/kalends/kalends/storage"
 )
 
-// expandGroups invites the members of a local group that an organizer newly
-// lists: each gets an ATTENDEE line of his own with MEMBER (RFC 5545 §3.2.11),
-// the group's line stays as CUTYPE=GROUP. A group that the component listed
-// before is not expanded again, so that members who were taken out stay out.
-// obj is not changed; what comes back is obj when there is nothing to do.
-func (d *delivery) expandGroups(ctx context.Context, old, obj *calendar.Object) (*calendar.Object, error) {
+// cutypes are the calendar user types of accounts that are no persons.
+var cutypes = map[storage.AccountKind]string{storage.KindGroup: "GROUP", storage.KindRoom: "ROOM", storage.KindResource: "RESOURCE"}
+
+// completePeople says what the directory knows of the attendees that an
+// organizer lists. Rooms, resources and groups get their CUTYPE (RFC 5545
+// §3.2.3). The members of a group that is newly listed are invited: each gets
+// an ATTENDEE line of his own with MEMBER (RFC 5545 §3.2.11), the group's stays.
+// A group that the component listed before is not expanded again, so that
+// members who were taken out stay out. obj is not changed; what comes back is
+// obj when there is nothing to do.
+func (d *delivery) completePeople(ctx context.Context, old, obj *calendar.Object) (*calendar.Object, error) {
 	by := calendar.NewAddressSet(addressesOf(d.sender)...)
 	if org, ok := itip.Organizer(obj); !ok || !by.Has(org) {
 		return obj, nil
 	}
 	groups := map[storage.AccountID]bool{}
-	for _, a := range itip.Attendees(obj) {
-		if r, ok := d.local(a); ok && r.Account.Kind == storage.KindGroup {
-			groups[r.Account.ID] = true
+	todo := false
+	for _, c := range obj.Components() {
+		for _, p := range c.All("ATTENDEE") {
+			r, ok := d.local(calendar.Address(p.Value()))
+			if !ok || cutypes[r.Account.Kind] == "" {
+				continue
+			}
+			todo = todo || p.Param("CUTYPE") == ""
+			if r.Account.Kind == storage.KindGroup {
+				groups[r.Account.ID], todo = true, true
+			}
 		}
 	}
-	if len(groups) == 0 {
+	if !todo {
 		return obj, nil
 	}
-	ids := make([]storage.AccountID, 0, len(groups))
-	for id := range groups {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	members, err := d.tx.MembersOf(ctx, ids)
-	if err != nil {
-		return nil, err
+	var members map[storage.AccountID][]storage.Account
+	if len(groups) > 0 {
+		var err error
+		if members, err = d.tx.MembersOf(ctx, slices.Sorted(maps.Keys(groups))); err != nil {
+			return nil, err
+		}
 	}
 	listed := map[string]calendar.AddressSet{} // by RECURRENCE-ID: who the old component lists
 	if old != nil {
@@ -53,11 +65,13 @@ func (d *delivery) expandGroups(ctx context.Context, old, obj *calendar.Object) 
 		for _, p := range c.All("ATTENDEE") {
 			a := calendar.Address(p.Value())
 			r, ok := d.local(a)
-			if !ok || r.Account.Kind != storage.KindGroup {
+			if !ok || cutypes[r.Account.Kind] == "" {
 				continue
 			}
-			p.SetParam("CUTYPE", "GROUP")
-			if was.Has(a) {
+			if p.Param("CUTYPE") == "" {
+				p.SetParam("CUTYPE", cutypes[r.Account.Kind])
+			}
+			if r.Account.Kind != storage.KindGroup || was.Has(a) {
 				continue
 			}
 			addMembers(c, p, members[r.Account.ID], have, by)
@@ -81,11 +95,8 @@ func addMembers(c *calendar.Component, p *calendar.Property, members []storage.A
 		if m.DisplayName != "" {
 			q.SetParam("CN", m.DisplayName)
 		}
-		switch m.Kind {
-		case storage.KindRoom:
-			q.SetParam("CUTYPE", "ROOM")
-		case storage.KindResource:
-			q.SetParam("CUTYPE", "RESOURCE")
+		if t := cutypes[m.Kind]; t != "" {
+			q.SetParam("CUTYPE", t)
 		}
 		q.SetParam("MEMBER", p.Value())
 		q.SetParam("PARTSTAT", statusNeedsAction)

@@ -16,6 +16,7 @@ const (
 	CondUIDConflict Condition = "no-uid-conflict"
 	CondComponent   Condition = "supported-calendar-component"
 	CondCollection  Condition = "calendar-collection-location-ok"
+	CondAttendee    Condition = "attendee-allowed" // as CalendarServer names it
 )
 
 // Put stores a calendar object. Together with it, in the same transaction,
@@ -159,7 +160,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	if err := uidFree(slot, p.Key, idx, true); err != nil {
 		return Result{}, err
 	}
-	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), Now: now, Silent: p.Silent || p.NoScheduling, AllowReset: p.IfScheduleTag == "", ProdID: s.cfg.ProdID}
+	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), Now: now, Silent: p.Silent || p.NoScheduling, AllowReset: sawLatest(p), ProdID: s.cfg.ProdID}
 	own := storage.Object{ObjectKey: p.Key, Created: now.UnixMicro(), Modified: now.UnixMicro()}
 	var ex extra
 	if slot.Existing != nil {
@@ -172,7 +173,12 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		ex = readExtra(slot.Existing.Extra)
 		c.ServerTransp, c.OrganizerTransp = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp
 	}
-	if c.New, err = d.expandGroups(ctx, c.Old, obj); err != nil {
+	if slot.Existing == nil && !p.NoScheduling {
+		if err := d.invited(ctx, obj); err != nil {
+			return Result{}, err
+		}
+	}
+	if c.New, err = d.completePeople(ctx, c.Old, obj); err != nil {
 		return Result{}, err
 	}
 	if c.New != obj {
@@ -228,6 +234,43 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		return Result{}, err
 	}
 	return Result{ETag: own.ETag, ScheduleTag: own.ScheduleTag, Created: slot.Existing == nil, Rewritten: data != string(p.Data), Object: &own}, nil
+}
+
+// sawLatest reports whether the client has certainly seen the latest answers:
+// only then does PARTSTAT=NEEDS-ACTION in its PUT ask an attendee again instead
+// of being a stale copy's.
+func sawLatest(p Put) bool {
+	return p.IfScheduleTag == "" && len(p.IfMatch) > 0 && !slices.Contains(p.IfMatch, "*")
+}
+
+// invited refuses a new attendee's object when its organizer is one of ours and
+// his event of that UID does not invite the owner: nobody gets into an event
+// by storing a copy (abuse A26). An event that the organizer does not have may
+// be stored: calendars that move in come in any order.
+func (d *delivery) invited(ctx context.Context, obj *calendar.Object) error {
+	org, ok := itip.Organizer(obj)
+	by := calendar.NewAddressSet(addressesOf(d.sender)...)
+	if !ok || by.Has(org) {
+		return nil
+	}
+	r, ok := d.local(org)
+	if !ok {
+		return nil
+	}
+	rows, err := d.tx.ObjectsByUID(ctx, []storage.AccountID{r.Account.ID}, obj.UID(), storage.ColumnData)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.Flags&storage.FlagOrganizer == 0 {
+			continue
+		}
+		theirs, err := calendar.Parse([]byte(row.Data), d.s.cfg.Limits)
+		if err == nil && !slices.ContainsFunc(itip.Attendees(theirs), by.Has) {
+			return &Error{Condition: CondAttendee, Msg: "the organizer of this event has not invited the owner of this calendar"}
+		}
+	}
+	return nil
 }
 
 // fill copies index values into the columns of a stored object.

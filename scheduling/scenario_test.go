@@ -28,7 +28,7 @@ import (
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/scenarios/*.txtar")
-	if err != nil || len(files) < 95 {
+	if err != nil || len(files) < 97 {
 		t.Fatalf("%d scenarios, %v", len(files), err)
 	}
 	update := os.Getenv("KALENDS_SCENARIO_UPDATE") != ""
