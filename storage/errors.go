@@ -128,3 +128,10 @@ func isUIDConflict(err error) bool {
 }
 
 func validUTF8(s string) bool { return utf8.ValidString(s) }
+
+// deadlocked tells a transaction that lost against another from one that
+// waited in vain.
+func deadlocked(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "40P01" || pg.Code == "40001")
+}

@@ -205,7 +205,7 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	}
 	row := new(findRow)
 	found := false
-	err := db.read(ctx, func(s session) error {
+	err := db.readBriefly(ctx, func(ctx context.Context, s session) error {
 		r, err := s.query(ctx, findText(k), args...)
 		if err != nil {
 			return err

@@ -186,16 +186,29 @@ func (db *DB) read(ctx context.Context, fn func(session) error) error {
 	if db.lite != nil {
 		return fn(liteRead{l: db.lite})
 	}
+	return db.again(ctx, func() error {
+		c, err := db.pg.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Release()
+		return fn(pgRead{c, db.d})
+	})
+}
+
+// readBriefly is read for a few rows by their keys, see postgres.briefly.
+func (db *DB) readBriefly(ctx context.Context, fn func(context.Context, session) error) error {
+	if db.lite != nil {
+		return fn(ctx, liteRead{l: db.lite})
+	}
+	return db.again(ctx, func() error { return db.pg.briefly(ctx, db.d, fn) })
+}
+
+// again runs a read on PostgreSQL, anew when the connection was gone.
+func (db *DB) again(ctx context.Context, fn func() error) error {
 	began := time.Now()
 	for attempt := 0; ; attempt++ {
-		err := func() error {
-			c, err := db.pg.acquire(ctx)
-			if err != nil {
-				return err
-			}
-			defer c.Release()
-			return fn(pgRead{c, db.d})
-		}()
+		err := fn()
 		switch {
 		case err == nil:
 			return nil
@@ -235,7 +248,8 @@ func (db *DB) write(ctx context.Context, query string, args ...any) (affected in
 }
 
 // retries bound how often DB.Tx runs its function, retryFor how long after its
-// start it may begin again: who waited for a lock that long is told so.
+// start it may begin again: who waited for a lock that long is told so. A
+// deadlock is found within a second and always begins again.
 const (
 	retries  = 12
 	retryFor = 8 * time.Second

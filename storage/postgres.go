@@ -71,6 +71,27 @@ func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return c, nil
 }
 
+// briefly is a read of a few rows by their keys, bounded by the connection's
+// deadline instead of the caller's context: watching a context costs a
+// goroutine for each statement, which is more than the statement itself. fn
+// must use the context that it is given.
+func (p *postgres) briefly(ctx context.Context, d *dialect, fn func(context.Context, session) error) error {
+	c, err := p.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	wire := c.Conn().PgConn().Conn()
+	if err := wire.SetDeadline(time.Now().Add(p.wait)); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	err = fn(context.WithoutCancel(ctx), pgRead{c, d})
+	if e := wire.SetDeadline(time.Time{}); e != nil && err == nil {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, e)
+	}
+	return err
+}
+
 // pgRead runs single statements, each its own transaction, on one connection.
 type pgRead struct {
 	c *pgxpool.Conn

@@ -42,7 +42,7 @@ func (db *DB) Tx(ctx context.Context, fn func(context.Context, *Tx) error) error
 		again := false
 		switch classify(err) {
 		case failureRetry:
-			again = !unsure && attempt < retries && time.Since(began) < retryFor
+			again = !unsure && attempt < retries && (deadlocked(err) || time.Since(began) < retryFor)
 		case failureUnique:
 			again, unique = !unique, true
 		case failureGone:
