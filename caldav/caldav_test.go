@@ -306,9 +306,9 @@ func TestCollections(t *testing.T) {
 func TestCopyMove(t *testing.T) {
 	t.Parallel()
 	engines(t, func(w *world) {
-		w.do("user01", "MKCALENDAR", "/dav/calendars/user01/work/", "", "").want(201)
+		w.do("user01", "MKCALENDAR", "/dav/calendars/user01/office/", "", "").want(201)
 		w.do("user01", "PUT", cal+"a.ics", "", event("a", "x", "20260101T000000Z")).want(201)
-		work := "/dav/calendars/user01/work/"
+		work := "/dav/calendars/user01/office/"
 		dest := func(p string) string { return "Destination: " + w.srv.URL + p }
 		w.do("user01", "COPY", cal+"a.ics", dest(work+"a.ics"), "").want(201)
 		w.do("user01", "COPY", cal+"a.ics", dest(cal+"b.ics"), "").want(403, "no-uid-conflict")
