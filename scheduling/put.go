@@ -250,7 +250,7 @@ func sawLatest(p Put) bool {
 func (d *delivery) invited(ctx context.Context, obj *calendar.Object) error {
 	org, ok := itip.Organizer(obj)
 	by := calendar.NewAddressSet(addressesOf(d.sender)...)
-	if !ok || by.Has(org) {
+	if !ok || by.Has(org) || itip.AgentOf(obj.Components()[0].Prop("ORGANIZER")) != itip.AgentServer {
 		return nil
 	}
 	r, ok := d.local(org)
