@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -31,15 +32,23 @@ type nameserver struct {
 
 func startDNS() (*nameserver, error) {
 	n := &nameserver{}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	n.addr = pc.LocalAddr().String()
-	l, err := net.Listen("tcp", n.addr)
-	if err != nil {
-		pc.Close()
-		return nil, err
+	var pc net.PacketConn
+	var l net.Listener
+	for try := 0; ; try++ { // one number for UDP and TCP
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		n.addr = fmt.Sprintf("127.0.0.1:%d", port)
+		if pc, err = net.ListenPacket("udp", n.addr); err == nil {
+			if l, err = net.Listen("tcp", n.addr); err == nil {
+				break
+			}
+			pc.Close()
+		}
+		if try == 20 {
+			return nil, err
+		}
 	}
 	n.srv[0] = &dns.Server{PacketConn: pc, Handler: n}
 	n.srv[1] = &dns.Server{Listener: l, Handler: n}
@@ -160,14 +169,18 @@ func (a *authority) issue(host, certFile, keyFile string) error {
 	return os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kb}), 0o600)
 }
 
-// freePort asks the system for a port nobody listens on.
+// freePort finds a port nobody listens on, below those that the system gives
+// to outgoing connections: a server started a moment later still finds it free.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var err error
+	for range 100 {
+		port := 12000 + mathrand.IntN(20000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // final is an error that waiting does not mend.
