@@ -245,12 +245,13 @@ func sawLatest(p Put) bool {
 
 // invited refuses a new attendee's object when its organizer is one of ours and
 // his event of that UID does not invite the owner: nobody gets into an event
-// by storing a copy (abuse A26). An event that the organizer does not have may
-// be stored: calendars that move in come in any order.
+// by storing a copy (abuse A26). A copy that does not list him may be stored, so
+// may an event that the organizer does not have: calendars that move in come in
+// any order.
 func (d *delivery) invited(ctx context.Context, obj *calendar.Object) error {
 	org, ok := itip.Organizer(obj)
 	by := calendar.NewAddressSet(addressesOf(d.sender)...)
-	if !ok || by.Has(org) || itip.AgentOf(obj.Components()[0].Prop("ORGANIZER")) != itip.AgentServer {
+	if !ok || by.Has(org) || itip.AgentOf(obj.Components()[0].Prop("ORGANIZER")) != itip.AgentServer || !slices.ContainsFunc(itip.Attendees(obj), by.Has) {
 		return nil
 	}
 	r, ok := d.local(org)
