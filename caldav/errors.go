@@ -131,6 +131,7 @@ var conditions = map[string]davxml.Name{
 	string(itip.CondSameOrganizer):            davxml.CSameOrganizerInAllComponents,
 	string(itip.CondUniqueObject):             davxml.CUniqueSchedulingObjectResource,
 	string(itip.CondDefaultCalendar):          davxml.CDefaultCalendarNeeded,
+	string(scheduling.CondAttendee):           davxml.CAttendeeAllowed,
 	string(scheduling.CondUIDConflict):        davxml.CNoUIDConflict,
 	string(scheduling.CondCollection):         davxml.CCalendarCollectionLocationOK,
 }

@@ -69,7 +69,7 @@ func (s *Service) FreeBusy(ctx context.Context, q FreeBusy) ([]RecipientResult, 
 			}
 		}()
 	}
-	answers, err := s.busyAnswers(ctx, q.Request, local, dir, func(storage.Account) bool { return true })
+	answers, err := s.busyAnswers(ctx, q.Request, local, dir, func(storage.Account) bool { return true }, 0)
 	wg.Wait()
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (s *Service) AnswerFreeBusy(ctx context.Context, in Inbound) ([]RecipientRe
 	if err != nil {
 		return nil, err
 	}
-	answers, err := s.busyAnswers(ctx, in.Message, in.Recipients, dir, func(a storage.Account) bool { return !a.Settings.HideFreeBusy })
+	answers, err := s.busyAnswers(ctx, in.Message, in.Recipients, dir, func(a storage.Account) bool { return !a.Settings.HideFreeBusy }, shownAhead)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +139,27 @@ func questionFor(o *calendar.Object, as []calendar.Address) *calendar.Object {
 	return q
 }
 
+// shownAhead is how far ahead other domains see busy time (ischedule.md §5).
+const shownAhead = 62 * 24 * time.Hour
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // busyAnswers computes the replies of local people with a constant number of
-// statements; allowed says who shows his busy time.
-func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as []calendar.Address, dir map[string]storage.Recipient, allowed func(storage.Account) bool) (map[string]RecipientResult, error) {
+// statements; allowed says who shows his busy time. With ahead, nothing is shown
+// of the past nor of what is further ahead than that.
+func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as []calendar.Address, dir map[string]storage.Recipient, allowed func(storage.Account) bool, ahead time.Duration) (map[string]RecipientResult, error) {
 	out := map[string]RecipientResult{}
 	vfb := question.Master()
 	if vfb == nil || vfb.Name != "VFREEBUSY" {
@@ -168,11 +186,17 @@ func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as
 		}
 	}
 	skip := vfb.Text("X-CALENDARSERVER-MASK-UID")
-	periods, err := s.busyOf(ctx, s.db, accounts, people, from, to, skip)
-	if err != nil {
-		return nil, err
-	}
 	now := s.cfg.Now()
+	shownFrom, shownTo := from, to
+	if ahead > 0 {
+		shownFrom, shownTo = latest(from, now), earliest(to, now.Add(ahead))
+	}
+	periods := map[storage.AccountID][]calendar.Period{}
+	if shownTo.After(shownFrom) {
+		if periods, err = s.busyOf(ctx, s.db, accounts, people, shownFrom, shownTo, skip); err != nil {
+			return nil, err
+		}
+	}
 	for _, a := range as {
 		if _, done := out[a.Key()]; done {
 			continue

@@ -412,7 +412,7 @@ func (s *server) welcome(out io.Writer) {
 // janitor throws away what nobody needs any more; one node at a time.
 func (s *server) janitor(ctx context.Context) {
 	const day = 24 * time.Hour
-	keep := storage.Retention{Tombstones: 180 * day, Deliveries: 90 * day, InboxRead: 90 * day}
+	keep := storage.Retention{Tombstones: 180 * day, Deliveries: 90 * day, InboxRead: 90 * day, Forgotten: 180 * day}
 	for {
 		wait := 10 * time.Minute
 		if mine, err := s.db.Lease(ctx, "janitor", s.node, 15*time.Minute); err == nil && mine {
