@@ -179,9 +179,6 @@ func (q *request) translate(err error) *httpError {
 		case errors.Is(xe, davxml.ErrTooLarge):
 			status = http.StatusRequestEntityTooLarge
 		}
-		if xe.Cond == davxml.CValidFilter && status == http.StatusForbidden {
-			status = http.StatusForbidden
-		}
 		return &httpError{status: status, body: xe.Body(), msg: xe.Error()}
 	case errors.Is(err, storage.ErrBadToken):
 		return precondition(davxml.DValidSyncToken, "this sync token is not, or no longer, valid here; start again without one").(*httpError)

@@ -57,7 +57,6 @@ const (
 	root           = "/dav/"
 	maxPathOctets  = 4096
 	maxNameOctets  = 255
-	notFoundKind   = KindNone
 	principalsPath = root + "principals/"
 	calendarsPath  = root + "calendars/"
 )

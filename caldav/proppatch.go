@@ -179,7 +179,7 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 		}
 		return protected
 	}
-	if _, live := properties[op.Name]; live && !personal[op.Name] || op.Name == davxml.CCalendarData || op.Name.Space == davxml.NSDAV && op.Name.Local == "getcontentlanguage" && false {
+	if _, live := properties[op.Name]; live && !personal[op.Name] || op.Name == davxml.CCalendarData {
 		return protected
 	}
 	xml := ""

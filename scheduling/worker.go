@@ -214,8 +214,12 @@ func (s *Service) outcome(d storage.Delivery, r RecipientResult, now time.Time) 
 // that the recipient knows now.
 func (s *Service) finish(ctx context.Context, g []storage.Claimed, done []storage.Delivery) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
-		if _, err := tx.Finish(ctx, done); err != nil {
+		written, err := tx.Finish(ctx, done)
+		if err != nil {
 			return err
+		}
+		if written < len(done) { // the lease has ended: what the peer knows is the other worker's to say
+			return nil
 		}
 		var states []storage.PeerState
 		for i, d := range done {
