@@ -29,9 +29,22 @@ func (db *DB) AddDomain(ctx context.Context, name string) error {
 // ListDomains lists our domains in the order of their names.
 func (db *DB) ListDomains(ctx context.Context) ([]Domain, error) {
 	return readAll(ctx, db, func(r rows) (d Domain, err error) {
-		err = r.Scan(&d.Name, &d.Created)
+		err = r.Scan(&d.Name, &d.Created, &d.Role, &d.Backend, &d.Nonce, &d.Token)
 		return
-	}, `SELECT name, created FROM domain ORDER BY name`)
+	}, `SELECT name, created, role, backend, nonce, token_hash FROM domain ORDER BY name`)
+}
+
+// SetBackend makes a domain of ours a gateway to a backend, or with another
+// role local again; ErrNotFound.
+func (db *DB) SetBackend(ctx context.Context, d Domain) error {
+	name, err := domainName(d.Name)
+	if err != nil {
+		return err
+	}
+	if err := plainText(d.Role, d.Backend, d.Nonce, d.Token); err != nil {
+		return err
+	}
+	return affectedOne(db.write(ctx, `UPDATE domain SET role = $2, backend = $3, nonce = $4, token_hash = $5 WHERE name = $1`, name, d.Role, d.Backend, d.Nonce, d.Token))
 }
 
 // RemoveDomain forgets a domain and its keys; ErrNotFound.

@@ -95,7 +95,17 @@ type Page struct {
 type Domain struct {
 	Name    string
 	Created int64
+	Role    string // RoleLocal or RoleGateway
+	Backend string // where messages for the people of a gateway domain go
+	Nonce   string // of the secret that we show to the backend
+	Token   string // hash of the token that the backend shows to us
 }
+
+// Roles of our domains.
+const (
+	RoleLocal   = ""        // its people have accounts here
+	RoleGateway = "gateway" // its people have their calendars in a backend
+)
 
 // KeyState is where a key stands in its life.
 type KeyState string
@@ -299,26 +309,6 @@ type Refresh struct {
 	UID        string
 	NotBefore  int64
 	Generation int64 // rises each time it is queued
-}
-
-// MailToken lets an attendee answer by a link or reply address.
-type MailToken struct {
-	Hash     string
-	Account  AccountID
-	UID      string
-	Attendee string
-	Expires  int64
-}
-
-// Quarantined is an inbound message that nothing vouched for.
-type Quarantined struct {
-	Account AccountID
-	ID      int64
-	UID     string
-	From    string
-	Reason  string
-	Body    string
-	Created int64
 }
 
 // AuditEntry is one line of the audit trail.

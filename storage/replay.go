@@ -58,50 +58,6 @@ func (tx *Tx) ReplayStore(ctx context.Context, o Once, results string, untilSig,
 	return err
 }
 
-// SaveMailToken keeps the hash of a token that lets an attendee answer.
-func (tx *Tx) SaveMailToken(ctx context.Context, t MailToken) error {
-	return tx.s.later(ctx, `INSERT INTO mail_token (hash, account_id, uid, attendee, expires) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (hash) DO UPDATE SET expires = excluded.expires`, t.Hash, int64(t.Account), t.UID, t.Attendee, t.Expires)
-}
-
-// SaveMailToken is Tx.SaveMailToken in a transaction of its own.
-func (db *DB) SaveMailToken(ctx context.Context, t MailToken) error {
-	return db.Tx(ctx, func(ctx context.Context, tx *Tx) error { return tx.SaveMailToken(ctx, t) })
-}
-
-// MailToken finds a token that has not expired; ErrNotFound.
-func (db *DB) MailToken(ctx context.Context, hash string) (MailToken, error) {
-	return readOne(ctx, db, func(r rows) (t MailToken, err error) {
-		err = r.Scan(&t.Hash, (*int64)(&t.Account), &t.UID, &t.Attendee, &t.Expires)
-		return
-	}, `SELECT hash, account_id, uid, attendee, expires FROM mail_token WHERE hash = $1 AND expires > $2`, hash, Micros(db.clock()))
-}
-
-// AddQuarantine keeps an inbound message that nothing vouched for.
-func (db *DB) AddQuarantine(ctx context.Context, q Quarantined) (Quarantined, error) {
-	if err := plainText(q.UID, q.From, q.Reason, q.Body); err != nil {
-		return q, err
-	}
-	q.ID, q.Created = db.NewID(), Micros(db.clock())
-	_, err := db.write(ctx, `INSERT INTO quarantine (account_id, id, uid, sender, reason, created, body) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		int64(q.Account), q.ID, q.UID, q.From, q.Reason, q.Created, q.Body)
-	return q, err
-}
-
-// ListQuarantine lists what is kept for an account (0: for all), newest first.
-func (db *DB) ListQuarantine(ctx context.Context, account AccountID, limit int) ([]Quarantined, error) {
-	return readAll(ctx, db, func(r rows) (q Quarantined, err error) {
-		err = r.Scan((*int64)(&q.Account), &q.ID, &q.UID, &q.From, &q.Reason, &q.Created, &q.Body)
-		return
-	}, `SELECT account_id, id, uid, sender, reason, created, body FROM quarantine WHERE account_id = $1 OR $1 = 0 ORDER BY created DESC, id LIMIT $2`,
-		int64(account), int64(max(limit, 1)))
-}
-
-// DeleteQuarantine removes a message; ErrNotFound.
-func (db *DB) DeleteQuarantine(ctx context.Context, account AccountID, id int64) error {
-	return affectedOne(db.write(ctx, `DELETE FROM quarantine WHERE account_id = $1 AND id = $2`, int64(account), id))
-}
-
 // AddLink keeps the hash of a public link's token (at least 128 random bits).
 func (db *DB) AddLink(ctx context.Context, l Link) error {
 	if err := plainText(l.Hash, l.Label); err != nil {

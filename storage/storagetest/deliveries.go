@@ -369,9 +369,17 @@ func testDomains(t *testing.T, db *storage.DB) {
 	is(t, db.AddDomain(bg, "a b"), storage.ErrInvalid)
 	list, err := db.ListDomains(bg)
 	ok(t, err)
-	if len(list) != 1 || list[0].Name != "example.test" {
+	if len(list) != 1 || list[0].Name != "example.test" || list[0].Role != storage.RoleLocal {
 		t.Fatalf("%+v", list)
 	}
+	gateway := storage.Domain{Name: "example.test", Role: storage.RoleGateway, Backend: "https://backend.test/itip", Nonce: "n", Token: "h"}
+	ok(t, db.SetBackend(bg, gateway))
+	list, err = db.ListDomains(bg)
+	ok(t, err)
+	gateway.Created = list[0].Created
+	equal(t, "gateway", list[0], gateway)
+	is(t, db.SetBackend(bg, storage.Domain{Name: "other.test"}), storage.ErrNotFound)
+	ok(t, db.SetBackend(bg, storage.Domain{Name: "example.test"}))
 	key := func(selector string, s storage.KeyState) storage.Key {
 		return storage.Key{Domain: "example.test", Purpose: "calendar", Selector: selector, PEM: "pem", State: s}
 	}
@@ -462,6 +470,8 @@ func testSecrets(t *testing.T, db *storage.DB) {
 		t.Fatalf("%+v", held)
 	}
 	ok(t, db.DeleteQuarantine(bg, a.ID, q.ID))
+	mailTokens(t, db, a)
+	quarantine(t, db, a)
 	k := calendarOf(t, db, a, "calendar")
 	ok(t, db.AddLink(bg, storage.Link{CollectionKey: k, Hash: "l", Expires: future}))
 	ok(t, db.AddLink(bg, storage.Link{CollectionKey: k, Hash: "old", Expires: past}))

@@ -1,0 +1,15 @@
+DELETE FROM mail_token WHERE purpose <> '';
+ALTER TABLE mail_token DROP COLUMN used;
+ALTER TABLE mail_token DROP COLUMN nonce;
+ALTER TABLE mail_token DROP COLUMN instances;
+ALTER TABLE mail_token DROP COLUMN sequence;
+ALTER TABLE mail_token DROP COLUMN purpose;
+DROP TABLE blocked_sender;
+DROP INDEX quarantine_created;
+DROP INDEX quarantine_message;
+ALTER TABLE quarantine DROP COLUMN file;
+ALTER TABLE quarantine DROP COLUMN message_key;
+ALTER TABLE domain DROP COLUMN token_hash;
+ALTER TABLE domain DROP COLUMN nonce;
+ALTER TABLE domain DROP COLUMN backend;
+ALTER TABLE domain DROP COLUMN role;
