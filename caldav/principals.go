@@ -72,6 +72,9 @@ func (q *request) principalPropertySearch(rep *davxml.PrincipalPropertySearch) e
 		if rep.Type != "" && !strings.EqualFold(rep.Type, userType(a.Kind)) {
 			return false
 		}
+		if rep.Beside && slices.Contains(rep.Props, davxml.CCalendarHomeSet) && a.Kind == storage.KindGroup {
+			return false // has no calendars
+		}
 		for _, s := range rep.Searches {
 			hit := len(s.Props) > 0
 			for _, n := range s.Props {
@@ -86,10 +89,7 @@ func (q *request) principalPropertySearch(rep *davxml.PrincipalPropertySearch) e
 				return false
 			}
 		}
-		return !rep.AnyOf
-	}
-	if len(rep.Searches) == 0 {
-		return badRequest("a principal search without a property-search")
+		return !rep.AnyOf || len(rep.Searches) == 0
 	}
 	folder := ""
 	if !rep.Everywhere {

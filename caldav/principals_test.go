@@ -81,5 +81,15 @@ func TestHrefsInDeadProperties(t *testing.T) {
 		w.do("user01", "REPORT", home, "", expand).want(207, "<D:collection/>", "<C:calendar/>")
 		w.do("user01", "PROPPATCH", home, "", set("<D:details><D:href>/dav/calendars/user02/calendar/</D:href></D:details>")).want(207, "200 OK")
 		w.do("user01", "REPORT", home, "", expand).want(207, "403 Forbidden").lacks("<D:collection/>")
+
+		// python-caldav.md, principal-search: that client writes the properties
+		// beside an empty DAV:prop, lists everybody by a search for nothing, and
+		// takes it that everybody has a calendar home.
+		beside := func(search string) answer {
+			return w.do("user01", "REPORT", "/dav/principals/", "", `<D:principal-property-search xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">`+search+`<D:prop/><C:calendar-home-set/><D:displayname/></D:principal-property-search>`)
+		}
+		beside("").want(207, "/dav/calendars/user01/", "/dav/calendars/user02/", "User 03").lacks("404", "Group inner")
+		beside(`<D:property-search><D:prop><D:displayname/></D:prop><D:match>User 02</D:match></D:property-search>`).want(207, "/dav/calendars/user02/").lacks("User 03")
+		w.do("user01", "REPORT", "/dav/principals/", "", `<D:principal-property-search xmlns:D="DAV:" test="anyof"><D:prop><D:displayname/></D:prop></D:principal-property-search>`).want(207, "User 02", "Group inner")
 	})
 }

@@ -40,6 +40,11 @@ type PrincipalPropertySearch struct {
 	Searches   []PropertySearch
 	Everywhere bool // apply-to-principal-collection-set
 	Limit      int
+
+	// Beside: the properties were not in DAV:prop but next to it, as
+	// python-caldav writes them. That client takes it for granted that every
+	// principal it is told of has all of them.
+	Beside bool
 }
 
 // PropertySearch looks for Match in each of Props. A principal matches when all of
@@ -60,6 +65,11 @@ func parsePrincipalPropertySearch(root *Node) (*PrincipalPropertySearch, error) 
 	var err error
 	if s.PropSpec, _, err = propSpec(root); err != nil {
 		return nil, err
+	}
+	if p := root.Child(DProp); p != nil && len(p.Children) == 0 {
+		if s.Props = besideProp(root); len(s.Props) > 0 {
+			s.Beside = true
+		}
 	}
 	if s.Limit, err = searchLimit(root); err != nil {
 		return nil, err
@@ -100,10 +110,27 @@ func parsePrincipalPropertySearch(root *Node) (*PrincipalPropertySearch, error) 
 		}
 		s.Searches = append(s.Searches, p)
 	}
-	if len(s.Searches) == 0 {
+	// RFC 3744 §9.4 wants one property-search at least. Without any there is no
+	// condition, and python-caldav lists all principals so.
+	if len(s.Searches) == 0 && root.Child(DProp) == nil {
 		return nil, errorf(ErrRequest, "principal-property-search without a property-search")
 	}
 	return s, nil
+}
+
+// besideProp are the properties that stand next to an empty DAV:prop in a
+// principal search: every element that is no part of the report.
+func besideProp(root *Node) (names []Name) {
+	for _, c := range root.Children {
+		switch c.Name {
+		case DProp, DPropertySearch, DApplyToPrincipalCollectionSet, DLimit, DNResults:
+		default:
+			if len(c.Children) == 0 && len(names) < MaxProps {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	return names
 }
 
 // PrincipalSearchPropertySet is the principal-search-property-set report
