@@ -105,6 +105,7 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 		p.Messages = reply(read(store), answers, opt)
 	}
 	p.Store, p.Rewritten = store, rewritten(store, c.New)
+	p.NewTag = !answerOnly(c.Old, store, by, c.ServerTransp)
 	p.ServerTransp = c.ServerTransp && openTransp(read(store), by)
 	return p, nil
 }

@@ -92,6 +92,9 @@ func (w *world) put(name string, o *calendar.Object, opt putOptions) {
 		return
 	}
 	w.rewrite, w.newTag = p.Rewritten, p.NewTag
+	if p.NewTag {
+		u.tags++
+	}
 	if o == nil {
 		p.Store, u.replies = nil, map[string]Stamp{}
 		if p.Forget != nil {
