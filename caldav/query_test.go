@@ -30,13 +30,17 @@ func TestQueryOfSeveralKinds(t *testing.T) {
 			return `<C:comp-filter name="VEVENT">` + cond + `</C:comp-filter><C:comp-filter name="VTODO">` + cond + `</C:comp-filter>`
 		}
 		for filter, want := range map[string]string{
-			">" + both(""):                       "e late t",
-			">" + both(when):                     "e t",
-			">" + both(red):                      "",
-			` test="anyof">` + both(red):         "e late t",
-			` test="anyof">` + both(when):        "e t",
-			` test="anyof">` + both(when+red):    "e t",
-			`>`:                                  "e late t",
+			">" + both(""):                    "e late t",
+			">" + both(when):                  "e t",
+			">" + both(red):                   "",
+			` test="anyof">` + both(red):      "e late t",
+			` test="anyof">` + both(when):     "e t",
+			` test="anyof">` + both(when+red): "e t",
+			`>`:                               "e late t",
+			`>` + when:                        "e t", // python-caldav.md: search.comp-type.optional
+			`>` + when + both(""):             "e t",
+			`>` + when + `<C:comp-filter name="VTODO"/>`: "t",
+			`>` + when + `<C:comp-filter name="VTODO"/>` + `<C:prop-filter name="VERSION"><C:text-match>2.0</C:text-match></C:prop-filter>`: "t",
 			`><C:comp-filter name="VJOURNAL"/>`:  "",
 			`><C:comp-filter name="VTIMEZONE"/>`: "",
 			`><C:comp-filter name="VEVENT"/><C:comp-filter name="VTODO"><C:is-not-defined/></C:comp-filter>`: "e late",
@@ -117,6 +121,41 @@ func TestFreeBusyQueryTypes(t *testing.T) {
 			}
 			if strings.Contains(text, "T150000Z") || strings.Contains(text, "T160000Z") {
 				t.Errorf("%s: free time is busy: %q", p, text)
+			}
+		}
+	})
+}
+
+// A filter on the UID, in all its forms, is the index's business (want 36).
+func TestQueryByUID(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		const mixed = "/dav/calendars/user01/mixed/"
+		w.do("user01", "MKCALENDAR", mixed, "", "").want(201)
+		for i, uid := range []string{"abc-1", "abc-12", "ABC-1", "x%_*y", "grün\\,e"} {
+			w.do("user01", "PUT", mixed+string(rune('a'+i))+".ics", "", event(uid, "Red", "20260105T100000Z")).want(201)
+		}
+		for match, want := range map[string]string{
+			`collation="i;octet">abc-1`:                        "a b",
+			`collation="i;octet" match-type="equals">abc-1`:    "a",
+			`collation="i;octet" match-type="ends-with">-1`:    "a c",
+			`collation="i;octet" match-type="starts-with">abc`: "a b",
+			`>abc-1`: "a b c",
+			`collation="i;unicode-casemap" match-type="equals">abc-1`: "a c",
+			`collation="i;octet">%`:                                   "d",
+			`collation="i;octet">_*`:                                  "d",
+			`collation="i;octet">grün,e`:                              "e",
+			`collation="i;unicode-casemap">GRÜN`:                      "e",
+			`collation="i;octet" negate-condition="yes">abc`:          "c d e",
+			`collation="i;octet">nothing of this`:                     "",
+			`collation="i;octet">`:                                    "a b c d e",
+		} {
+			var got []string
+			for _, h := range w.do("user01", "REPORT", mixed, "Depth: 1", calendarQuery("<C:calendar-data/>", `><C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match `+match+`</C:text-match></C:prop-filter></C:comp-filter>`, "")).want(207).hrefs() {
+				got = append(got, strings.TrimSuffix(strings.TrimPrefix(h, mixed), ".ics"))
+			}
+			if strings.Join(got, " ") != want {
+				t.Errorf("%s: %v, want %q", match, got, want)
 			}
 		}
 	})

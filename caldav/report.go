@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -305,27 +306,29 @@ func (q *request) queryZone(rep *davxml.CalendarQuery) (err error) {
 }
 
 func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, filter *calendar.CompFilter, budget *calendar.Budget, count *int) (bool, error) {
-	comp, uid, window, ok, sufficient := filter.Window()
-	sel := storage.ObjectQuery{UID: uid, Columns: q.columns(&rep.PropSpec)}
-	if comp != "" {
-		sel.Components = []string{comp}
+	w := filter.Window()
+	sel := storage.ObjectQuery{Columns: q.columns(&rep.PropSpec)}
+	if w.Component != "" {
+		sel.Components = []string{w.Component}
 	}
-	if ok {
-		sel.From, sel.To = micros(window.Start, minMicros), micros(window.End, maxMicros)
-	}
-	if !sufficient || ok {
+	exact := w.Sufficient
+	if w.OK && w.Ranged() {
+		sel.From, sel.To = micros(w.Range.Start, minMicros), micros(w.Range.End, maxMicros)
 		sel.Columns |= storage.ColumnData // recurring and floating objects must be looked at
 	}
-	found := q.h.db.Select(q.ctx, q.found.Collection.CollectionKey, sel)
+	if !exact {
+		sel.Columns |= storage.ColumnData
+	}
+	found := q.candidates(sel, &w)
 	if items.has(q.path.Kind) { // the scope is one object: the filter alone decides
-		found, sufficient = q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData), false
+		found, exact = q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData), false
 	}
 	zone := q.zoneOf(q.found.Collection)
 	for o, err := range found {
 		if err != nil {
 			return false, err
 		}
-		match := sufficient && (!ok || o.Flags&storage.FlagExact != 0)
+		match := exact && (!w.Ranged() || o.Flags&storage.FlagExact != 0)
 		if !match {
 			obj, err := calendar.Parse([]byte(o.Data), q.h.cfg.Limits)
 			if err != nil {
@@ -349,6 +352,56 @@ func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, fil
 		}
 	}
 	return true, nil
+}
+
+// candidates are the objects that the index leaves over. What is asked of the
+// UID the index answers alone, whatever the collation and the kind of match.
+func (q *request) candidates(sel storage.ObjectQuery, w *calendar.Window) iter.Seq2[storage.Object, error] {
+	k := q.found.Collection.CollectionKey
+	if w.UID == nil {
+		return q.h.db.Select(q.ctx, k, sel)
+	}
+	if w.UID.Collation == davxml.CollationOctet {
+		if w.UID.MatchType == davxml.MatchEquals {
+			sel.UID = w.UID.Text
+		} else {
+			sel.UIDPart = w.UID.Text
+		}
+		return func(yield func(storage.Object, error) bool) {
+			for o, err := range q.h.db.Select(q.ctx, k, sel) {
+				if err == nil && !w.UID.Matches(o.UID) {
+					continue
+				}
+				if !yield(o, err) {
+					return
+				}
+			}
+		}
+	}
+	// Collations are not the database's business: UIDs are compared here, and
+	// only what matches is read.
+	return func(yield func(storage.Object, error) bool) {
+		cols := sel.Columns
+		sel.Columns = storage.ColumnsMeta
+		var names []string
+		for o, err := range q.h.db.Select(q.ctx, k, sel) {
+			if err != nil {
+				yield(o, err)
+				return
+			}
+			if w.UID.Matches(o.UID) {
+				names = append(names, o.Name)
+			}
+		}
+		for o, err := range q.h.db.Get(q.ctx, k, names, cols) {
+			if err == nil && o.Missing() { // deleted since
+				continue
+			}
+			if !yield(o, err) {
+				return
+			}
+		}
+	}
 }
 
 const (

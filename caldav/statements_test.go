@@ -92,6 +92,15 @@ func TestStatements(t *testing.T) {
 				return `<C:calendar-multiget xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><D:getetag/><C:calendar-data/></D:prop>` + hrefs(c, n) + `</C:calendar-multiget>`
 			}, 2},
 			{"query", "REPORT", "Depth: 1", func(string, int) string { return calendarQuery("<C:calendar-data/>", week, "") }, 2},
+			{"query by UID", "REPORT", "Depth: 1", func(string, int) string {
+				return calendarQuery("<C:calendar-data/>", `><C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match collation="i;octet">-</C:text-match></C:prop-filter></C:comp-filter>`, "")
+			}, 2},
+			{"query by UID, any case", "REPORT", "Depth: 1", func(string, int) string {
+				return calendarQuery("<C:calendar-data/>", `><C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match match-type="ends-with">1</C:text-match></C:prop-filter></C:comp-filter>`, "")
+			}, 3},
+			{"query of everything in a time", "REPORT", "Depth: 1", func(string, int) string {
+				return calendarQuery("<C:calendar-data/>", `><C:time-range start="20260101T000000Z" end="20260301T000000Z"/>`, "")
+			}, 2},
 			{"query with expand", "REPORT", "Depth: 1", func(string, int) string {
 				return calendarQuery(`<C:calendar-data><C:expand start="20260101T000000Z" end="20260301T000000Z"/></C:calendar-data>`, week, "")
 			}, 2},

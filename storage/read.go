@@ -92,6 +92,9 @@ func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQue
 	if q.UID != "" {
 		text += ` AND o.uid = ` + param(q.UID)
 	}
+	if q.UIDPart != "" { // the index on UIDs is read, not the objects
+		text += ` AND o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id = $2 AND replace(u.uid, ` + param(q.UIDPart) + `, '') <> u.uid)`
+	}
 	if q.From != 0 || q.To != 0 {
 		// What has no length lies in the range when it begins in it (RFC 4791 §9.9).
 		from := param(q.From)
@@ -114,7 +117,7 @@ func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQue
 	return stream(ctx, run, objectScanner(q.Columns), text, args...)
 }
 
-var parameterNames = [...]string{"", "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8"}
+var parameterNames = [...]string{"", "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9"}
 
 // getBatch is how many names one statement of Get asks for.
 const getBatch = 500

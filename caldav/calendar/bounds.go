@@ -21,6 +21,8 @@ func Bounds(o *Object) (start, end time.Time, floating bool, err error) {
 			err = b.component(o, c, z)
 		case "VFREEBUSY":
 			err = b.freeBusy(c, z)
+		case "VAVAILABILITY":
+			err = b.availability(c, z)
 		}
 		if err != nil {
 			return time.Time{}, time.Time{}, false, err
@@ -250,6 +252,22 @@ func (b *bounds) startless(c *Component, z *Zones, t *timing) error {
 		b.add(openStart, openEnd)
 	}
 	return nil
+}
+
+func (b *bounds) availability(c *Component, z *Zones) error {
+	t, err := timingOf(c)
+	if err != nil {
+		return err
+	}
+	if t.hasStart {
+		b.see(t.start)
+	}
+	if t.hasEnd {
+		b.see(t.end)
+	}
+	s, e, err := availabilitySpan(c, z)
+	b.add(s, e)
+	return err
 }
 
 func (b *bounds) freeBusy(c *Component, z *Zones) error {

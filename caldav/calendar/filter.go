@@ -54,8 +54,9 @@ const (
 
 // Check finds what is wrong with a filter before it meets any object: it must
 // begin at VCALENDAR and not be too large (CodeInvalidFilter), ask for time
-// ranges only where RFC 4791 §9.9 defines them (CodeUnsupportedFilter), and
-// use known collations (CodeUnsupportedCollation).
+// ranges only where RFC 4791 §9.9 and RFC 7953 §4 define them or where any
+// component is meant, on VCALENDAR (CodeUnsupportedFilter), and use known
+// collations (CodeUnsupportedCollation).
 func (f *CompFilter) Check() error {
 	if !strings.EqualFold(f.Name, "VCALENDAR") {
 		return fail(CodeInvalidFilter, 0, "a filter begins with the component VCALENDAR")
@@ -76,7 +77,8 @@ func (f *CompFilter) check(depth int, nodes *int) error {
 	}
 	if f.Range != nil {
 		switch strings.ToUpper(f.Name) {
-		case "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VALARM":
+		case "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VALARM", "VAVAILABILITY", "AVAILABLE":
+		case "VCALENDAR": // any of them
 		default:
 			return fail(CodeUnsupportedFilter, 0, "a time range of %s has no meaning", clip(f.Name))
 		}
@@ -204,6 +206,10 @@ func (m *matcher) component(f *CompFilter, c, owner *Component, ranged *bool) (b
 				ok, err = m.alarm(c, owner, from, to)
 			case "VFREEBUSY":
 				ok, err = freeBusyOverlaps(c, m.z, from, to)
+			case "VCALENDAR":
+				ok, err = m.anything(f.Range)
+			case "VAVAILABILITY", "AVAILABLE":
+				ok, err = availabilityOverlaps(c, m.z, from, to, m.b)
 			}
 			if err != nil {
 				return false, err
@@ -234,6 +240,19 @@ func (m *matcher) component(f *CompFilter, c, owner *Component, ranged *bool) (b
 	return v.final(), nil
 }
 
+// anything reports whether the object has a component of any kind in the range,
+// each by the rule of its kind. RFC 4791 §9.9 says nothing of a time range on
+// VCALENDAR; clients that do not name a component ask so.
+func (m *matcher) anything(r *TimeRange) (bool, error) {
+	for _, kind := range [...]string{"VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY", "VAVAILABILITY"} {
+		ok, err := m.anyChild(&CompFilter{Name: kind, Range: r}, m.o.Component)
+		if ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
 // anyChild reports whether some component within parent passes f.
 func (m *matcher) anyChild(f *CompFilter, parent *Component) (bool, error) {
 	var few [4]*Component
@@ -249,7 +268,7 @@ func (m *matcher) anyChild(f *CompFilter, parent *Component) (bool, error) {
 	if len(named) == 0 {
 		return false, nil
 	}
-	if f.Range != nil && parent == m.o.Component && named[0].Name != "VFREEBUSY" {
+	if f.Range != nil && parent == m.o.Component && named[0].Name != "VFREEBUSY" && named[0].Name != "VAVAILABILITY" {
 		return m.recurring(f, named)
 	}
 	for _, c := range named {
@@ -461,46 +480,68 @@ func (f *ParamFilter) match(p *Property) bool {
 	return f.IsNotDefined
 }
 
-// Window says what an index can select in advance: the component asked for, the
-// UID when it is asked for exactly, and the time range. ok is false when the
-// filter cannot be narrowed like that. sufficient: the filter says nothing
-// else, so what the index selects by exact values needs no Match.
-func (f *CompFilter) Window() (comp, uid string, r TimeRange, ok, sufficient bool) {
+// Window is what an index can select in advance for a filter.
+type Window struct {
+	Component string     // asked for; "" is any
+	UID       *TextMatch // asked of the UID, never negated; nil: nothing
+	Range     TimeRange  // asked of the component; zero: all times
+
+	// OK: what the fields above leave out cannot match. Sufficient: the filter
+	// says nothing else, so what they select by exact values needs no Match.
+	OK, Sufficient bool
+}
+
+// Ranged reports whether the window has a time range.
+func (w *Window) Ranged() bool { return !w.Range.Start.IsZero() || !w.Range.End.IsZero() }
+
+// Matches reports whether a value, unescaped, passes t.
+func (t *TextMatch) Matches(value string) bool { return t.matchAny([]string{value}) }
+
+// Window says what an index can select in advance.
+func (f *CompFilter) Window() (w Window) {
 	if !strings.EqualFold(f.Name, "VCALENDAR") || f.IsNotDefined || f.AnyOf && len(f.Comps)+len(f.Props) > 1 {
-		return "", "", r, false, false
+		return w
+	}
+	if f.AnyOf && f.Range != nil && len(f.Comps)+len(f.Props) > 0 {
+		return w
+	}
+	w.Sufficient = len(f.Props) == 0
+	if f.Range != nil {
+		w.Range = *f.Range
 	}
 	if len(f.Comps) == 0 {
-		return "", "", r, true, len(f.Props) == 0
+		w.OK = true
+		return w
 	}
-	sufficient = len(f.Comps) == 1 && len(f.Props) == 0
+	w.Sufficient = w.Sufficient && len(f.Comps) == 1 && f.Range == nil
 	for i := range f.Comps {
 		g := &f.Comps[i]
-		if g.IsNotDefined || comp != "" {
-			sufficient = false
+		if g.IsNotDefined || w.Component != "" {
+			w.Sufficient = false
 			continue
 		}
-		comp = strings.ToUpper(g.Name)
+		w.Component = strings.ToUpper(g.Name)
 		if g.AnyOf && len(g.Props)+len(g.Comps) > 0 {
-			sufficient = false
+			w.Sufficient = false
 			continue
 		}
-		if g.Range != nil {
-			r = *g.Range
+		if g.Range != nil && f.Range == nil {
+			w.Range = *g.Range
 		}
 		if len(g.Comps) > 0 {
-			sufficient = false
+			w.Sufficient = false
 		}
 		for j := range g.Props {
 			p := &g.Props[j]
-			if t := p.Text; uid == "" && strings.EqualFold(p.Name, "UID") && t != nil && t.MatchType == "equals" && t.Collation == "i;octet" &&
-				!t.Negate && p.Range == nil && (!p.AnyOf || len(p.Params) == 0) {
-				uid = t.Text
+			if w.UID == nil && strings.EqualFold(p.Name, "UID") && p.Text != nil && p.Text.Text != "" && !p.Text.Negate && p.Range == nil && (!p.AnyOf || len(p.Params) == 0) {
+				w.UID = p.Text
 				if len(p.Params) == 0 {
 					continue
 				}
 			}
-			sufficient = false
+			w.Sufficient = false
 		}
 	}
-	return comp, uid, r, comp != "", sufficient
+	w.OK = w.Component != "" || w.Ranged()
+	return w
 }

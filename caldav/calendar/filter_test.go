@@ -204,20 +204,29 @@ func TestWindow(t *testing.T) {
 		ranged         bool
 		ok, sufficient bool
 	}{
-		"range":       {inCalendar(CompFilter{Name: "vevent", Range: r}), "VEVENT", "", true, true, true},
-		"component":   {inCalendar(CompFilter{Name: "VTODO"}), "VTODO", "", false, true, true},
-		"everything":  {inCalendar(), "", "", false, true, true},
-		"text":        {inCalendar(CompFilter{Name: "VEVENT", Range: r, Props: []PropFilter{{Name: "SUMMARY"}}}), "VEVENT", "", true, true, false},
-		"alarm":       {inCalendar(CompFilter{Name: "VEVENT", Comps: []CompFilter{{Name: "VALARM", Range: r}}}), "VEVENT", "", false, true, false},
-		"uid":         {inCalendar(CompFilter{Name: "VEVENT", Props: []PropFilter{uid}}), "VEVENT", "x", false, true, true},
-		"uid within":  {inCalendar(CompFilter{Name: "VEVENT", Props: []PropFilter{{Name: "UID", Text: &TextMatch{Text: "x", Collation: "i;octet"}}}}), "VEVENT", "", false, true, false},
-		"not defined": {inCalendar(CompFilter{Name: "VEVENT", IsNotDefined: true}), "", "", false, false, false},
-		"any of":      {&CompFilter{Name: "VCALENDAR", AnyOf: true, Comps: []CompFilter{{Name: "VEVENT"}, {Name: "VTODO"}}}, "", "", false, false, false},
-		"any inside":  {inCalendar(CompFilter{Name: "VEVENT", AnyOf: true, Range: r, Props: []PropFilter{uid}}), "VEVENT", "", false, true, false},
+		"range":                    {inCalendar(CompFilter{Name: "vevent", Range: r}), "VEVENT", "", true, true, true},
+		"component":                {inCalendar(CompFilter{Name: "VTODO"}), "VTODO", "", false, true, true},
+		"everything":               {inCalendar(), "", "", false, true, true},
+		"text":                     {inCalendar(CompFilter{Name: "VEVENT", Range: r, Props: []PropFilter{{Name: "SUMMARY"}}}), "VEVENT", "", true, true, false},
+		"alarm":                    {inCalendar(CompFilter{Name: "VEVENT", Comps: []CompFilter{{Name: "VALARM", Range: r}}}), "VEVENT", "", false, true, false},
+		"uid":                      {inCalendar(CompFilter{Name: "VEVENT", Props: []PropFilter{uid}}), "VEVENT", "x", false, true, true},
+		"uid within":               {inCalendar(CompFilter{Name: "VEVENT", Props: []PropFilter{{Name: "UID", Text: &TextMatch{Text: "x", Collation: "i;octet"}}}}), "VEVENT", "x", false, true, true},
+		"uid negated":              {inCalendar(CompFilter{Name: "VEVENT", Props: []PropFilter{{Name: "UID", Text: &TextMatch{Text: "x", Negate: true}}}}), "VEVENT", "", false, true, false},
+		"uid and more":             {inCalendar(CompFilter{Name: "VEVENT", Props: []PropFilter{uid, {Name: "SUMMARY"}}}), "VEVENT", "x", false, true, false},
+		"any component in a range": {&CompFilter{Name: "VCALENDAR", Range: r}, "", "", true, true, true},
+		"range above and below":    {&CompFilter{Name: "VCALENDAR", Range: r, Comps: []CompFilter{{Name: "VTODO", Range: rangeOf(t, "20260101T000000Z", "")}}}, "VTODO", "", true, true, false},
+		"range above or below":     {&CompFilter{Name: "VCALENDAR", AnyOf: true, Range: r, Comps: []CompFilter{{Name: "VTODO"}}}, "", "", false, false, false},
+		"not defined":              {inCalendar(CompFilter{Name: "VEVENT", IsNotDefined: true}), "", "", false, false, false},
+		"any of":                   {&CompFilter{Name: "VCALENDAR", AnyOf: true, Comps: []CompFilter{{Name: "VEVENT"}, {Name: "VTODO"}}}, "", "", false, false, false},
+		"any inside":               {inCalendar(CompFilter{Name: "VEVENT", AnyOf: true, Range: r, Props: []PropFilter{uid}}), "VEVENT", "", false, true, false},
 	} {
-		comp, uid, got, ok, sufficient := c.f.Window()
-		if comp != c.comp || uid != c.uid || got != (TimeRange{}) != c.ranged || ok != c.ok || sufficient != c.sufficient {
-			t.Errorf("%s: %q %q %v %v %v", name, comp, uid, got, ok, sufficient)
+		w := c.f.Window()
+		uid := ""
+		if w.UID != nil {
+			uid = w.UID.Text
+		}
+		if w.Component != c.comp || uid != c.uid || w.Ranged() != c.ranged || w.OK != c.ok || w.Sufficient != c.sufficient {
+			t.Errorf("%s: %q %+v", name, uid, w)
 		}
 	}
 }

@@ -311,6 +311,9 @@ func (v *validator) component(c *Component) error {
 	if v.message {
 		return nil
 	}
+	if c.Name == "VAVAILABILITY" {
+		return v.availability(c)
+	}
 	for _, k := range c.Children {
 		if k.Name == "VALARM" {
 			if err := v.alarm(k); err != nil {
