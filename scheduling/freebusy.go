@@ -179,7 +179,11 @@ func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as
 		case unreachable(r) != "":
 			out[a.Key()] = RecipientResult{Recipient: a, Status: unreachable(r), Transport: "local"}
 		case !allowed(r.Account):
-			out[a.Key()] = RecipientResult{Recipient: a, Status: "3.8;No authority", Transport: "local"}
+			st := "3.8;No authority"
+			if s.cfg.FreeBusyAlike {
+				st = "3.7;Invalid calendar user"
+			}
+			out[a.Key()] = RecipientResult{Recipient: a, Status: st, Transport: "local"}
 		default:
 			accounts = append(accounts, r.Account.ID)
 			people[r.Account.ID] = r.Account
@@ -202,9 +206,21 @@ func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as
 			continue
 		}
 		id := dir[directoryKey(a)].Account.ID
+		if ahead > 0 && !s.cfg.FreeBusyTypes {
+			periods[id] = busyOnly(periods[id])
+		}
 		out[a.Key()] = RecipientResult{Recipient: a, Status: "2.0;Success", Transport: "local", Calendar: s.busyReply(vfb, a, periods[id], from, to, now).Bytes()}
 	}
 	return out, nil
+}
+
+// busyOnly makes every period plainly busy (ischedule.md §5).
+func busyOnly(ps []calendar.Period) []calendar.Period {
+	out := slices.Clone(ps)
+	for i := range out {
+		out[i].Type = calendar.BusyTime
+	}
+	return out
 }
 
 // BusyPeriods are the merged busy periods of one account, as its free-busy

@@ -31,6 +31,8 @@ type Config struct {
 	RefreshDelay   time.Duration             // how long refreshes of other attendees are collected: 300 ms
 	WriteBackDelay time.Duration             // how long final statuses are collected: 2 s
 	FreeBusyWait   time.Duration             // deadline of a question to peers: 10 s
+	FreeBusyTypes  bool                      // other domains see tentative and absent times as such: no
+	FreeBusyAlike  bool                      // who shows no busy time is answered like an unknown person: no
 	PerDomain      int                       // deliveries in flight per domain: 4
 	Workers        int                       // deliveries in flight: 16
 	Lease          time.Duration             // how long a worker may hold a delivery before another one takes over: 2 min

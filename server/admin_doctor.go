@@ -59,6 +59,7 @@ const (
 type doctor struct {
 	a     *Admin
 	out   *Outgoing
+	peers *peerList
 	found []Finding
 	now   time.Time
 }
@@ -79,7 +80,7 @@ func (d *doctor) broken(check, fix, format string, args ...any) {
 // With a domain that is not ours it checks the way to that peer instead. It
 // changes nothing except that it notes which new keys the DNS shows.
 func (a *Admin) Doctor(ctx context.Context, domain string) ([]Finding, error) {
-	d := &doctor{a: a, now: a.db.Now()}
+	d := &doctor{a: a, now: a.db.Now(), peers: &peerList{db: a.db}}
 	if !d.schema(ctx) {
 		return d.found, nil
 	}
@@ -91,7 +92,7 @@ func (a *Admin) Doctor(ctx context.Context, domain string) ([]Finding, error) {
 	for _, x := range list {
 		ours[x.Name] = true
 	}
-	if d.out, err = NewOutgoing(&a.cfg, func(name string) bool { return ours[name] }); err != nil {
+	if d.out, err = newOutgoing(&a.cfg, func(name string) bool { return ours[name] }, d.peers.endpoint); err != nil {
 		return nil, err
 	}
 	if domain != "" {

@@ -269,7 +269,7 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 	ctx, cancel := context.WithTimeout(ctx, 4*checkTimeout)
 	defer cancel()
 	check := "peer " + domain
-	c := ischedule.NewClient(ischedule.ClientConfig{Locator: d.out.Finder, Signers: newKeyring(d.a.db, d.a.cfg.KeyLookup), HTTP: d.out.HTTP.Transport, Now: time.Now})
+	c := ischedule.NewClient(ischedule.ClientConfig{Locator: d.out.Finder, Signers: newKeyring(d.a.db, d.a.cfg.KeyLookup), HTTP: d.out.HTTP.Transport, Now: time.Now, Draft01: true, Dialect: d.peers.dialect})
 	at, caps, trace, err := c.Probe(ctx, domain)
 	for _, s := range trace {
 		d.ok(check, "%s: %s", s.What, s.Text)

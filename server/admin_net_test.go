@@ -36,6 +36,7 @@ type outsideWorld struct {
 	a     *Admin
 	world discovertest.World
 	port  uint16
+	peers *peerList // of the running server
 }
 
 func newOutside(t *testing.T, domain string) *outsideWorld {
@@ -62,7 +63,10 @@ func newOutside(t *testing.T, domain string) *outsideWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: s.public, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	o.peers = s.fed.peers
+	conf := &tls.Config{Certificates: []tls.Certificate{pair}}
+	o.peers.askForCertificates(conf)
+	srv := &http.Server{Handler: s.public, TLSConfig: conf, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	go func() { _ = srv.ServeTLS(l, "", "") }()
 	t.Cleanup(func() { _ = srv.Close(); s.fed.close() })
 	return o

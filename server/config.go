@@ -53,7 +53,11 @@ type Config struct {
 	LocalInline  int    `toml:"local_delivery_threshold" help:"local attendees served inside of the PUT; more are served within a second"`
 	ISchedule    bool   `toml:"ischedule" help:"speak iSchedule with other domains"`
 	KeyLookup    bool   `toml:"ischedule_http_keys" help:"look keys up by http/well-known, and serve ours there"`
-	FreeBusyFor  string `toml:"ischedule_freebusy" help:"who may ask for busy times from other domains: signed or nobody"`
+	FreeBusyFor  string `toml:"ischedule_freebusy" help:"who may ask for busy times from other domains: signed (whose signature proves them), all (trusted peers without a signature too), listed (those set by kalends peer set --freebusy yes) or nobody"`
+	FreeBusyType bool   `toml:"ischedule_freebusy_types" help:"show other domains tentative and absent times as such; off: busy is all they see"`
+	FreeBusyHide bool   `toml:"ischedule_freebusy_alike" help:"answer for people who show no busy times as for unknown ones"`
+	StrictSRV    bool   `toml:"ischedule_strict_srv" help:"believe a server outside of its domain only with DNSSEC or a certificate that names the domain"`
+	WalkParents  bool   `toml:"ischedule_walk_parents" help:"look for the service of a domain at its parent domains too"`
 	ReadTimeout  Dur    `toml:"read_timeout" help:"how long a client may take to send a request with its body"`
 	ShutdownWait Dur    `toml:"shutdown_wait" help:"how long running requests may take after the stop signal"`
 }
@@ -296,8 +300,8 @@ func (c *Config) check() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("log_format is text or json, not %q", c.LogFormat)
 	}
-	if c.FreeBusyFor != "signed" && c.FreeBusyFor != "nobody" {
-		return fmt.Errorf("ischedule_freebusy is signed or nobody, not %q", c.FreeBusyFor)
+	if !slices.Contains([]string{"all", "signed", "listed", "nobody"}, c.FreeBusyFor) {
+		return fmt.Errorf("ischedule_freebusy is all, signed, listed or nobody, not %q", c.FreeBusyFor)
 	}
 	if c.SMTPURL != "" {
 		u, err := url.Parse(c.SMTPURL)

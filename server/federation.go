@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,7 +17,6 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
-	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation"
 	"github.com/kalends/kalends/federation/discover"
 	"github.com/kalends/kalends/federation/imip"
@@ -38,6 +38,12 @@ type Outgoing struct {
 // NewOutgoing builds it from the configuration; local says which domains are
 // ours.
 func NewOutgoing(cfg *Config, local func(string) bool) (*Outgoing, error) {
+	return newOutgoing(cfg, local, nil)
+}
+
+// newOutgoing also knows endpoints that are set for domains in place of the
+// DNS.
+func newOutgoing(cfg *Config, local func(string) bool, endpoint func(string) string) (*Outgoing, error) {
 	o := &Outgoing{}
 	var err error
 	if o.Resolver, err = discover.NewResolver(discover.ResolverConfig{Servers: cfg.DNSResolver}); err != nil {
@@ -54,8 +60,8 @@ func NewOutgoing(cfg *Config, local func(string) bool) (*Outgoing, error) {
 	if o.Roots, err = discover.Roots(extra); err != nil {
 		return nil, fmt.Errorf("tls_extra_ca: %w", err)
 	}
-	o.HTTP = discover.NewHTTPClient(discover.HTTPConfig{Dialer: o.Dialer, RootCAs: o.Roots})
-	o.Finder, err = discover.NewFinder(discover.FinderConfig{Resolver: o.Resolver, Policy: policy, Local: local, PublicSuffix: isPublicSuffix})
+	o.HTTP = discover.NewHTTPClient(discover.HTTPConfig{Dialer: o.Dialer, RootCAs: o.Roots, StrictSRVIdentity: cfg.StrictSRV})
+	o.Finder, err = discover.NewFinder(discover.FinderConfig{Resolver: o.Resolver, Policy: policy, Override: endpoint, Local: local, PublicSuffix: isPublicSuffix, WalkParents: cfg.WalkParents})
 	return o, err
 }
 
@@ -75,6 +81,7 @@ type federationParts struct {
 	intake    *imip.Intake
 	submit    *imip.Submitter
 	domains   *domainList
+	peers     *peerList
 }
 
 // domainList knows our domains; it asks the database again every few seconds.
@@ -108,9 +115,9 @@ func (d *domainList) has(domain string) bool { return slices.Contains(d.names(),
 
 func newFederation(ctx context.Context, s *server) (*federationParts, error) {
 	cfg := s.cfg
-	f := &federationParts{s: s, keys: newKeyring(s.db, cfg.KeyLookup), domains: &domainList{db: s.db}}
+	f := &federationParts{s: s, keys: newKeyring(s.db, cfg.KeyLookup), domains: &domainList{db: s.db}, peers: &peerList{db: s.db}}
 	var err error
-	if f.out, err = NewOutgoing(cfg, f.domains.has); err != nil {
+	if f.out, err = newOutgoing(cfg, f.domains.has, f.peers.endpoint); err != nil {
 		return nil, err
 	}
 	keyClient := f.out.HTTP
@@ -121,18 +128,25 @@ func newFederation(ctx context.Context, s *server) (*federationParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	var receiver scheduling.Receiver = s.sched
-	if cfg.FreeBusyFor == "nobody" {
-		receiver = noFreeBusy{receiver}
-	}
+	receiver := busyGate{s.sched, cfg, f.peers, s.log}
 	admin := ""
 	if names := f.domains.names(); len(names) > 0 {
 		admin = "mailto:postmaster@" + names[0]
+	}
+	f.transport = &federation.Transport{Now: time.Now, Policy: f.peers.policy}
+	var dialects func(context.Context, string) (ischedule.Dialect, error)
+	if cfg.ISchedule {
+		f.transport.ISchedule = ischedule.NewClient(ischedule.ClientConfig{Locator: f.out.Finder, Signers: f.keys, HTTP: f.out.HTTP.Transport, Now: time.Now, Draft01: true, Dialect: f.peers.dialect, Log: s.log})
+		dialects = f.transport.ISchedule.DialectOf
 	}
 	f.inbound = ischedule.NewHandler(ischedule.HandlerConfig{
 		Receiver: receiver, Keys: lookup, Serial: serials{s.db}, Now: time.Now, Local: f.domains.has,
 		Capabilities: ischedule.Capabilities{MaxContentLength: min(cfg.MaxBody, ischedule.DefaultMaxContentLength), MaxInstances: cfg.MaxInstances, External: true, Administrator: admin},
 		PublicSuffix: isPublicSuffix,
+		Peer:         f.peers.inbound,
+		Trusted:      f.peers.trusted,
+		Remote:       remoteAddr,
+		Dialects:     dialects,
 		ErrorStatus: func(err error) int {
 			if errors.Is(err, storage.ErrFull) {
 				return http.StatusInsufficientStorage
@@ -153,10 +167,6 @@ func newFederation(ctx context.Context, s *server) (*federationParts, error) {
 	})
 	if !cfg.ISchedule {
 		f.inbound = http.NotFoundHandler()
-	}
-	f.transport = &federation.Transport{Now: time.Now}
-	if cfg.ISchedule {
-		f.transport.ISchedule = ischedule.NewClient(ischedule.ClientConfig{Locator: f.out.Finder, Signers: f.keys, HTTP: f.out.HTTP.Transport, Now: time.Now, Log: s.log})
 	}
 	return f, f.mail(ctx)
 }
@@ -255,13 +265,28 @@ func (f *federationParts) close() {
 	f.out.HTTP.CloseIdleConnections()
 }
 
-// noFreeBusy answers no questions of other domains.
-type noFreeBusy struct{ scheduling.Receiver }
+// busyGate lets those domains ask for busy times whom configuration allows it
+// (ischedule §5).
+type busyGate struct {
+	scheduling.Receiver
+	cfg   *Config
+	peers *peerList
+	log   *slog.Logger
+}
 
-func (noFreeBusy) AnswerFreeBusy(_ context.Context, in scheduling.Inbound) ([]scheduling.RecipientResult, error) {
+func (g busyGate) AnswerFreeBusy(ctx context.Context, in scheduling.Inbound) ([]scheduling.RecipientResult, error) {
+	if g.peers.freeBusy(g.cfg.FreeBusyFor, in.Originator.Domain(), in.Proof.Weak) {
+		return g.Receiver.AnswerFreeBusy(ctx, in)
+	}
+	// Nobody is told apart: the refusal is the same for people who do not exist.
+	status := "3.8;No authority"
+	if g.cfg.FreeBusyHide {
+		status = "3.7;Invalid calendar user"
+	}
 	out := make([]scheduling.RecipientResult, len(in.Recipients))
 	for i, a := range in.Recipients {
-		out[i] = scheduling.RecipientResult{Recipient: calendar.Address(a), Status: "3.7;Invalid calendar user"}
+		out[i] = scheduling.RecipientResult{Recipient: a, Status: status}
 	}
+	g.log.Info("free/busy question refused", "from", string(in.Originator), "recipients", len(in.Recipients), "proof", in.Proof.Domain, "policy", g.cfg.FreeBusyFor)
 	return out, nil
 }

@@ -122,6 +122,7 @@ func SchedulingConfig(cfg *Config, log *slog.Logger) scheduling.Config {
 		Rules:          calendar.Rules{MaxSize: int(cfg.MaxBody), MaxInstances: cfg.MaxInstances, MaxAttendees: cfg.MaxAttendees},
 		LocalThreshold: cfg.LocalInline, HoldDelete: hold,
 		RetryMin: time.Duration(cfg.RetryMin), RetryMax: time.Duration(cfg.RetryMax), RetryExpiry: time.Duration(cfg.RetryExpiry), Lease: time.Duration(cfg.Lease),
+		FreeBusyTypes: cfg.FreeBusyType, FreeBusyAlike: cfg.FreeBusyHide,
 		Rand: rand.Reader, Log: log,
 	}
 }
@@ -310,6 +311,7 @@ func (s *server) serve(ctx context.Context, out io.Writer) error {
 	if s.cfg.HTTPSListen != "" {
 		srv := web(s.public)
 		conf := s.cert.config()
+		s.fed.peers.askForCertificates(conf)
 		if err := listen("https_listen", s.cfg.HTTPSListen, func(n net.Listener) error { srv.TLSConfig = conf; return srv.ServeTLS(n, "", "") }, srv.Shutdown); err != nil {
 			return err
 		}

@@ -32,6 +32,7 @@ type commands struct {
 	Group       groupCmd       `cmd:"" help:"Members of groups."`
 	Domain      domainCmd      `cmd:"" help:"Mail domains that this installation is responsible for."`
 	Key         keyCmd         `cmd:"" help:"Keys that sign invitations for a domain."`
+	Peer        peerCmd        `cmd:"" help:"How other organizations' domains are treated: policy, blocks, trust, quotas."`
 	Doctor      doctorCmd      `cmd:"" help:"Check DNS, keys, TLS, redirects, mail and the database; one line with a fix for each finding."`
 	Import      importCmd      `cmd:"" help:"Bring calendars in: from an .ics file, a folder, a web address or an account on another CalDAV server."`
 	Export      exportCmd      `cmd:"" help:"Write calendars as plain .ics files."`

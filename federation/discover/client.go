@@ -71,8 +71,9 @@ func NewHTTPClient(c HTTPConfig) *http.Client {
 	if c.MaxConnsPerHost <= 0 {
 		c.MaxConnsPerHost = defaultPerHost
 	}
-	t := &transport{config: c, byIdentity: map[Identity]*list.Element{}, recent: list.New()}
-	t.shared = t.newTransport(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs})
+	t := &transport{config: c, byIdentity: map[identityKeyOf]*list.Element{}, recent: list.New()}
+	t.shared = t.newTransport(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs}, false)
+	t.shared1 = t.newTransport(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs}, true)
 	return &http.Client{Transport: t, Timeout: c.Timeout, CheckRedirect: checkRedirect}
 }
 
@@ -83,19 +84,38 @@ func NewHTTPClient(c HTTPConfig) *http.Client {
 type transport struct {
 	config HTTPConfig
 	shared *http.Transport
+	// shared1 speaks HTTP/1.1 only, see [WithHTTP1].
+	shared1 *http.Transport
 
 	mu         sync.Mutex
-	byIdentity map[Identity]*list.Element // of *identityPool
+	byIdentity map[identityKeyOf]*list.Element // of *identityPool
 	recent     *list.List
 }
 
+// identityKeyOf is what a pool of connections is for.
+type identityKeyOf struct {
+	id    Identity
+	http1 bool
+}
+
 type identityPool struct {
-	id   Identity
+	id   identityKeyOf
 	pool *http.Transport
 }
 
-func (t *transport) newTransport(conf *tls.Config) *http.Transport {
+type http1Key struct{}
+
+// WithHTTP1 returns a context whose requests through [NewHTTPClient] use
+// HTTP/1.1, which keeps the spelling of header names: signatures of draft -01
+// cover it (ischedule §11).
+func WithHTTP1(ctx context.Context) context.Context { return context.WithValue(ctx, http1Key{}, true) }
+
+func (t *transport) newTransport(conf *tls.Config, http1 bool) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(!http1)
 	return &http.Transport{
+		Protocols:              &protocols,
 		DialContext:            t.config.Dialer.DialContext,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    tlsTimeout,
@@ -107,7 +127,6 @@ func (t *transport) newTransport(conf *tls.Config) *http.Transport {
 		MaxIdleConns:           maxIdleConns,
 		IdleConnTimeout:        idleConnTimeout,
 		DisableCompression:     true, // size limits mean what is on the wire
-		ForceAttemptHTTP2:      true,
 	}
 }
 
@@ -117,11 +136,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, fmt.Errorf("%w: %s", ErrScheme, req.URL.Scheme)
 	}
-	id, ok := identityOf(req.Context())
-	if !ok || req.URL.Scheme != "https" || !strings.EqualFold(id.Target, targetOf(req.URL)) {
-		return t.shared.RoundTrip(req)
+	who, ok := identityOf(req.Context())
+	_, http1 := req.Context().Value(http1Key{}).(bool)
+	id, shared := identityKeyOf{who, http1}, t.shared
+	if http1 {
+		shared = t.shared1
 	}
-	if t.config.StrictSRVIdentity && id.needsDomain(req.URL.Hostname()) {
+	if !ok || req.URL.Scheme != "https" || !strings.EqualFold(who.Target, targetOf(req.URL)) {
+		return shared.RoundTrip(req)
+	}
+	if t.config.StrictSRVIdentity && who.needsDomain(req.URL.Hostname()) {
 		return t.pool(id).RoundTrip(req)
 	}
 	if pool := t.known(id); pool != nil {
@@ -131,7 +155,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return resp, err
 	}
-	resp, err := t.shared.RoundTrip(req)
+	resp, err := shared.RoundTrip(req)
 	var wrongName x509.HostnameError
 	if !errors.As(err, &wrongName) {
 		return resp, err
@@ -151,6 +175,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (t *transport) CloseIdleConnections() {
 	t.shared.CloseIdleConnections()
+	t.shared1.CloseIdleConnections()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for el := t.recent.Front(); el != nil; el = el.Next() {
@@ -158,7 +183,7 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
-func (t *transport) known(id Identity) *http.Transport {
+func (t *transport) known(id identityKeyOf) *http.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if el, ok := t.byIdentity[id]; ok {
@@ -169,7 +194,7 @@ func (t *transport) known(id Identity) *http.Transport {
 }
 
 // pool returns the connections that prove id, at most maxIdentityHosts such.
-func (t *transport) pool(id Identity) *http.Transport {
+func (t *transport) pool(id identityKeyOf) *http.Transport {
 	if p := t.known(id); p != nil {
 		return p
 	}
@@ -180,8 +205,8 @@ func (t *transport) pool(id Identity) *http.Transport {
 		// Verification is not off: VerifyConnection checks the chain and the
 		// domain's name in place of the host's.
 		InsecureSkipVerify: true,
-		VerifyConnection:   func(cs tls.ConnectionState) error { return id.verifyDomain(cs, roots) },
-	})}
+		VerifyConnection:   func(cs tls.ConnectionState) error { return id.id.verifyDomain(cs, roots) },
+	}, id.http1)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if el, ok := t.byIdentity[id]; ok {
@@ -194,7 +219,7 @@ func (t *transport) pool(id Identity) *http.Transport {
 	return p.pool
 }
 
-func (t *transport) forget(id Identity) {
+func (t *transport) forget(id identityKeyOf) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if el, ok := t.byIdentity[id]; ok {

@@ -335,7 +335,7 @@ func TestIdentityPools(t *testing.T) {
 	}
 	tr := client.Transport.(*transport)
 	for i := range 3 * maxIdentityHosts {
-		tr.pool(Identity{Domain: fmt.Sprint(i)})
+		tr.pool(identityKeyOf{id: Identity{Domain: fmt.Sprint(i)}})
 	}
 	if n := len(tr.byIdentity); n != maxIdentityHosts || tr.recent.Len() != n {
 		t.Errorf("%d pools", n)

@@ -78,6 +78,10 @@ type FinderConfig struct {
 	Policy AddressPolicy
 	// Overrides maps a domain to the URL of its endpoint, without DNS.
 	Overrides map[string]string
+	// Override is asked before Overrides; "" means none. What it gives is
+	// checked as Overrides are, and a bad one counts as a domain that cannot be
+	// reached now.
+	Override func(domain string) string
 	// Local reports whether a domain (lower case, A-label) is one of ours.
 	Local func(domain string) bool
 	// Self reports whether a host name (lower case) is our own server: an SRV
@@ -115,17 +119,24 @@ func NewFinder(c FinderConfig) (*Finder, error) {
 		if err != nil {
 			return nil, fmt.Errorf("override for %q: %w", domain, err)
 		}
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return nil, fmt.Errorf("%w: override %q for %s", ErrScheme, text, domain)
+		if overrides[d], err = overrideURL(text); err != nil {
+			return nil, fmt.Errorf("override for %s: %w", domain, err)
 		}
-		if u.Path == "" {
-			u.Path = wellKnown
-		}
-		overrides[d] = u.String()
 	}
 	c.Overrides = overrides
 	return &Finder{c}, nil
+}
+
+// overrideURL checks the URL of a configured endpoint.
+func overrideURL(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%w: %q", ErrScheme, text)
+	}
+	if u.Path == "" {
+		u.Path = wellKnown
+	}
+	return u.String(), nil
 }
 
 // Discover decides where a message for a calendar user address goes. It makes
@@ -148,6 +159,15 @@ func (f *Finder) Discover(ctx context.Context, address string) Decision {
 func (f *Finder) DiscoverDomain(ctx context.Context, domain string) Decision {
 	if f.c.Local != nil && f.c.Local(domain) {
 		return Decision{Kind: Local, Domain: domain, Reason: "local domain"}
+	}
+	if f.c.Override != nil {
+		if text := f.c.Override(domain); text != "" {
+			u, err := overrideURL(text)
+			if err != nil {
+				return Decision{Kind: Temporary, Domain: domain, Err: err, Reason: "the configured endpoint cannot be used: " + err.Error()}
+			}
+			return Decision{Kind: ISchedule, Domain: domain, Endpoints: []Endpoint{{URL: u}}, Reason: "configured endpoint"}
+		}
 	}
 	if u, ok := f.c.Overrides[domain]; ok {
 		return Decision{Kind: ISchedule, Domain: domain, Endpoints: []Endpoint{{URL: u}}, Reason: "configured endpoint"}

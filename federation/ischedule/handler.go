@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ type Peer struct {
 	Blocked bool     // nothing is taken from it
 	Dialect Dialect  // the signature form it may use besides the present one
 	Signers []string // further d= values that may sign for it
+	Rates   Rates    // where not 0, in place of those for everybody
+	// DialectFixed: Dialect is what configuration says; the peer is not asked.
+	DialectFixed bool
 }
 
 // HandlerConfig is what the inbound handler works with. Receiver, Keys, Serial,
@@ -36,6 +40,13 @@ type HandlerConfig struct {
 
 	// Peer looks a domain up in the configuration; nil knows nobody.
 	Peer func(domain string) Peer
+	// Dialects asks a domain's own endpoint for the dialect it speaks, as
+	// Client.DialectOf does; nil: only what Peer says counts. It is called for
+	// domains whose signature has passed, at most once in 10 minutes each.
+	Dialects func(ctx context.Context, domain string) (Dialect, error)
+	// Remote is the address a request came from, behind trusted proxies too;
+	// nil takes RemoteAddr.
+	Remote func(*http.Request) netip.Addr
 	// PublicSuffix tells whether strangers register names below a name.
 	PublicSuffix func(domain string) bool
 	// Trusted tells whether a request without signature comes from a server
@@ -70,9 +81,10 @@ type Verdict struct {
 // It is mounted at /ischedule and at /.well-known/ischedule alike, without a
 // redirect, since some senders follow none for POST.
 type Handler struct {
-	cfg     HandlerConfig
-	limits  *limiter
-	publish published
+	cfg      HandlerConfig
+	limits   *limiter
+	dialects *dialectMemory // nil: nobody is asked
+	publish  published
 }
 
 // NewHandler completes the configuration: what Capabilities leaves out is taken
@@ -106,7 +118,11 @@ func NewHandler(cfg HandlerConfig) *Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{cfg: cfg, limits: newLimiter(cfg.Rates)}
+	h := &Handler{cfg: cfg, limits: newLimiter(cfg.Rates)}
+	if cfg.Dialects != nil {
+		h.dialects = newDialectMemory(cfg.Dialects, cfg.Now)
+	}
+	return h
 }
 
 // DefaultCapabilities is what is implemented, with the default limits. Inline

@@ -162,25 +162,25 @@ func TestLimiter(t *testing.T) {
 	now := time.Unix(1770000000, 0)
 	l := newLimiter(Rates{Messages: 2, QuestionsPerDay: 150, RememberAtMost: 10})
 	for range 2 {
-		if l.message("a.example", false, 1, now) != 0 {
+		if l.message("a.example", Rates{}, false, 1, now) != 0 {
 			t.Error("refused within the rate")
 		}
 	}
-	if wait := l.message("a.example", false, 1, now); wait != 30*time.Second {
+	if wait := l.message("a.example", Rates{}, false, 1, now); wait != 30*time.Second {
 		t.Errorf("wait %s, want 30s", wait)
 	}
-	if l.message("b.example", false, 1, now) != 0 {
+	if l.message("b.example", Rates{}, false, 1, now) != 0 {
 		t.Error("one domain slows another")
 	}
-	if l.message("a.example", false, 1, now.Add(30*time.Second)) != 0 {
+	if l.message("a.example", Rates{}, false, 1, now.Add(30*time.Second)) != 0 {
 		t.Error("refused after the wait")
 	}
 	// A45: recipients asked about count by the day.
-	if l.message("a.example", true, 100, now) != 0 || l.message("a.example", true, 100, now) == 0 {
+	if l.message("a.example", Rates{}, true, 100, now) != 0 || l.message("a.example", Rates{}, true, 100, now) == 0 {
 		t.Error("day budget")
 	}
 	for i := range 1000 {
-		l.message(strings.Repeat("x", i)+".example", false, 1, now)
+		l.message(strings.Repeat("x", i)+".example", Rates{}, false, 1, now)
 	}
 	if len(l.buckets) > 10 {
 		t.Errorf("%d names remembered", len(l.buckets))

@@ -1,6 +1,7 @@
 package ischedule
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -113,24 +114,30 @@ func (h *Handler) verify(r *http.Request, headers []dkim.Header, body []byte, en
 		return scheduling.Proof{Domain: domain, Weak: true}, once, nil
 	}
 
-	// Key lookups cost us network traffic; a network that keeps failing gets
-	// no more of them for a while.
-	source := network(r.RemoteAddr)
-	if wait := h.limits.mayFail(source, now); wait > 0 {
+	// Key lookups cost us network traffic, also while they are under way; a
+	// network that keeps failing gets no more of them for a while.
+	source := h.source(r)
+	if wait := h.limits.begin(source, now); wait > 0 {
 		return scheduling.Proof{}, once, &Error{Condition: VerificationFailed, Status: http.StatusTooManyRequests, RetryAfter: wait,
 			Err: fmt.Errorf("too many failed verifications from %s", source)}
 	}
 	peer := h.cfg.Peer(domain)
-	verdict, err := dkim.Verify(r.Context(), headers, body, now, h.cfg.Keys, dkim.Policy{
+	policy := dkim.Policy{
 		Draft01:        peer.Dialect == DialectDraft01,
 		PublicSuffix:   h.cfg.PublicSuffix,
 		AllowedSigners: map[string][]string{domain: peer.Signers},
 		AddressDomain:  func(a string) string { return calendar.Address(a).Domain() },
-	})
+	}
+	verdict, err := dkim.Verify(r.Context(), headers, body, now, h.cfg.Keys, policy)
+	if err != nil && h.dialects != nil && !peer.DialectFixed && draftForm(err) {
+		verdict, err = h.verifyDraft(r, headers, body, domain, policy, now)
+	}
 	v.DKIM, v.SigningDomain, v.Selector = verdict.Result, verdict.Domain, verdict.Selector
 	if err != nil {
-		h.limits.failed(source, now)
+		var refusal *Error
 		switch {
+		case errors.As(err, &refusal):
+			return scheduling.Proof{}, once, refusal
 		case errors.Is(err, dkim.ErrNotAligned):
 			return scheduling.Proof{}, once, &Error{Condition: OriginatorDenied, Err: err}
 		case verdict.Result == dkim.TempError:
@@ -138,10 +145,79 @@ func (h *Handler) verify(r *http.Request, headers []dkim.Header, body []byte, en
 		}
 		return scheduling.Proof{}, once, &Error{Condition: VerificationFailed, Err: err}
 	}
+	h.limits.passed(source, now)
 	once.domain, once.selector = verdict.Domain, verdict.Selector
 	once.signature = hex.EncodeToString(verdict.SignatureHash[:])
 	once.bodyHash = base64.StdEncoding.EncodeToString(verdict.BodyHash)
 	return scheduling.Proof{Domain: verdict.Domain}, once, nil
+}
+
+// source is the network that a request came from.
+func (h *Handler) source(r *http.Request) string {
+	if h.cfg.Remote != nil {
+		return network(h.cfg.Remote(r).String())
+	}
+	return network(r.RemoteAddr)
+}
+
+// draftForm: a signature refused for this reason may be one of draft -01.
+func draftForm(err error) bool {
+	return errors.Is(err, dkim.ErrCanonicalization) || errors.Is(err, dkim.ErrBodyLength) || errors.Is(err, dkim.ErrKeyService)
+}
+
+// verifyDraft verifies a signature under the rules of draft -01, with its key
+// from the DNS, and only when it passes looks whether the Originator's domain
+// speaks that draft (ischedule §11). An *Error says that this is not known yet.
+func (h *Handler) verifyDraft(r *http.Request, headers []dkim.Header, body []byte, domain string, p dkim.Policy, now time.Time) (dkim.Verdict, error) {
+	p.Draft01 = true
+	verdict, err := dkim.Verify(r.Context(), headers, body, now, dnsKeys(h.cfg.Keys), p)
+	if err != nil {
+		return verdict, err
+	}
+	if h.cfg.Local(domain) || h.cfg.Peer(domain).Blocked || h.cfg.Peer(verdict.Domain).Blocked {
+		return verdict, nil // refused next, without a question
+	}
+	dialect, wait, err := h.dialects.of(r.Context(), domain)
+	if err != nil {
+		return verdict, &Error{Condition: VerificationFailed, Status: http.StatusServiceUnavailable, RetryAfter: wait, Err: fmt.Errorf("%s: %w", domain, err)}
+	}
+	if dialect != DialectDraft01 {
+		verdict.Result = dkim.PermError
+		return verdict, fmt.Errorf("%w: %s does not speak draft -01", dkim.ErrCanonicalization, domain)
+	}
+	return verdict, nil
+}
+
+// dnsKeys restricts a key source to dns/txt, the only way of draft -01.
+func dnsKeys(ks dkim.KeySource) dkim.KeySource {
+	if r, ok := ks.(refreshingKeys); ok {
+		return dnsRefresher{dnsSource{ks}, r}
+	}
+	return dnsSource{ks}
+}
+
+type refreshingKeys interface {
+	dkim.KeySource
+	dkim.Refresher
+}
+
+type dnsSource struct{ dkim.KeySource }
+
+func (s dnsSource) Keys(ctx context.Context, domain, selector string, methods []string) ([]string, error) {
+	return s.KeySource.Keys(ctx, domain, selector, dnsOnly(methods))
+}
+
+type dnsRefresher struct {
+	dnsSource
+	r dkim.Refresher
+}
+
+func (s dnsRefresher) Refresh(ctx context.Context, domain, selector string, methods []string) ([]string, bool, error) {
+	return s.r.Refresh(ctx, domain, selector, dnsOnly(methods))
+}
+
+func dnsOnly(methods []string) []string {
+	return slices.DeleteFunc(slices.Clone(methods), func(m string) bool { return m != "dns/txt" })
 }
 
 // admit: our own people never come from outside, blocked domains not at all,
@@ -154,7 +230,7 @@ func (h *Handler) admit(env Envelope, signer string, now time.Time) *Error {
 	case h.cfg.Peer(domain).Blocked || signer != domain && h.cfg.Peer(signer).Blocked:
 		return refuse(OriginatorDenied, "domain is blocked")
 	}
-	if wait := h.limits.message(signer, env.Component == "VFREEBUSY", len(env.Recipients), now); wait > 0 {
+	if wait := h.limits.message(signer, h.cfg.Peer(signer).Rates, env.Component == "VFREEBUSY", len(env.Recipients), now); wait > 0 {
 		return &Error{Condition: OriginatorDenied, Status: http.StatusTooManyRequests, RetryAfter: wait,
 			Err: fmt.Errorf("%s exceeds its rate", signer)}
 	}

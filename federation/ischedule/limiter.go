@@ -92,24 +92,36 @@ func (l *limiter) sweep(now time.Time) {
 	}
 }
 
-// message charges an accepted request of a domain.
-func (l *limiter) message(domain string, freeBusy bool, recipients int, now time.Time) time.Duration {
-	if !freeBusy {
-		return l.take("m "+domain, l.rates.Messages, time.Minute, 1, now)
+// message charges an accepted request of a domain, by the quota that
+// configuration gives it where it does.
+func (l *limiter) message(domain string, own Rates, freeBusy bool, recipients int, now time.Time) time.Duration {
+	limit := func(own, all int) int {
+		if own > 0 {
+			return own
+		}
+		return all
 	}
-	if wait := l.take("q "+domain, l.rates.Questions, time.Minute, 1, now); wait > 0 {
+	if !freeBusy {
+		return l.take("m "+domain, limit(own.Messages, l.rates.Messages), time.Minute, 1, now)
+	}
+	if wait := l.take("q "+domain, limit(own.Questions, l.rates.Questions), time.Minute, 1, now); wait > 0 {
 		return wait
 	}
-	return l.take("d "+domain, l.rates.QuestionsPerDay, 24*time.Hour, recipients, now)
+	return l.take("d "+domain, limit(own.QuestionsPerDay, l.rates.QuestionsPerDay), 24*time.Hour, recipients, now)
 }
 
-// mayFail tells whether a network has failures left; failed charges one.
-func (l *limiter) mayFail(network string, now time.Time) time.Duration {
-	return l.take("n "+network, l.rates.FailuresByNet, time.Minute, 0, now)
+// begin charges a verification to a network as if it failed, so that those
+// under way count too; passed gives it back.
+func (l *limiter) begin(network string, now time.Time) time.Duration {
+	return l.take("n "+network, l.rates.FailuresByNet, time.Minute, 1, now)
 }
 
-func (l *limiter) failed(network string, now time.Time) {
-	l.take("n "+network, l.rates.FailuresByNet, time.Minute, 1, now)
+func (l *limiter) passed(network string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.buckets["n "+network]; b != nil {
+		b.tokens = min(float64(l.rates.FailuresByNet), b.tokens+1)
+	}
 }
 
 // network is the source network of a request: /24 of IPv4, /48 of IPv6.

@@ -120,7 +120,7 @@ func (j *job) carry(ctx context.Context, p part) []Delivery {
 				continue
 			}
 		}
-		if plainRefusal(r.status, answer.Condition) && j.c.cfg.Draft01 && !switched && (len(p.recipients) == 1 || dialect == DialectDraft01) {
+		if wrongDialect(r.status, answer.Condition, dialect) && j.c.cfg.Draft01 && !switched && (len(p.recipients) == 1 || dialect == DialectDraft01) {
 			switched = true
 			dialect = DialectDraft01 - dialect
 			continue
@@ -135,10 +135,11 @@ func (j *job) carry(ctx context.Context, p part) []Delivery {
 	}
 }
 
-// plainRefusal: 403 or 412 without a document is how servers of the other
-// dialect refuse a signature.
-func plainRefusal(status int, c Condition) bool {
-	return c == "" && (status == http.StatusForbidden || status == http.StatusPreconditionFailed)
+// wrongDialect: 403 or 412 without a document is how servers of the other
+// dialect refuse a signature; a peer that is addressed in draft -01 may also
+// have learned the present one, and says verification-failed (ischedule §11).
+func wrongDialect(status int, c Condition, used Dialect) bool {
+	return (status == http.StatusForbidden || status == http.StatusPreconditionFailed) && (c == "" || c == VerificationFailed && used == DialectDraft01)
 }
 
 // heed compares the serial number of an answer with the one of the document in
@@ -160,13 +161,16 @@ func (j *job) post(ctx context.Context, p part, dialect Dialect) (Answer, reply,
 			j.step(start, "post", "%v", err)
 			return Answer{}, reply{}, &stop{disposition: Mail, code: StatusNoRoute, text: "the message cannot be signed", detail: clip(err.Error())}
 		}
-		r, err := c.exchange(ctx, j.domain, j.server().Identity, http.MethodPost, target, header, body, MaxResponseSize)
+		r, err := c.exchange(dialect.http1(ctx), j.domain, j.server().Identity, http.MethodPost, target, header, body, MaxResponseSize)
 		if err != nil {
 			j.step(start, "post", "%s: %v", target, err)
 			return Answer{}, reply{}, j.failed(err)
 		}
 		j.step(start, "post", "%s: HTTP %d, %s, %d recipients, signed by %s (%s), serial %s", target, r.status, r.tls,
 			len(p.recipients), j.signer.Domain, j.signer.Selector, orDefault(clip(r.header.Get(headerCapabilities)), "none"))
+		if dialect == DialectDraft01 {
+			j.step(c.cfg.Now(), "note", "dialect draft-01: people there cannot answer by iSchedule")
+		}
 		// A POST stays a POST; 303 would make it a GET, which says nothing.
 		next, err := redirected(http.MethodPost, target, r, hop)
 		if err != nil {

@@ -402,6 +402,23 @@ func testDomains(t *testing.T, db *storage.DB) {
 	is(t, err, storage.ErrNotFound)
 }
 
+func testPeers(t *testing.T, db *storage.DB) {
+	is(t, db.SetPeer(bg, "not a domain", "{}"), storage.ErrInvalid)
+	is(t, db.RemovePeer(bg, "beta.test"), storage.ErrNotFound)
+	ok(t, db.SetPeer(bg, "Beta.Test", `{"blocked":true}`))
+	ok(t, db.SetPeer(bg, storage.EveryPeer, `{"policy":"both"}`))
+	ok(t, db.SetPeer(bg, "beta.test", `{"blocked":false}`))
+	list, err := db.Peers(bg)
+	ok(t, err)
+	if len(list) != 2 || list[0].Name != storage.EveryPeer || list[1].Name != "beta.test" || list[1].Settings != `{"blocked":false}` || list[1].Created > list[1].Changed {
+		t.Fatalf("peers %+v", list)
+	}
+	ok(t, db.RemovePeer(bg, "beta.test"))
+	list, err = db.Peers(bg)
+	ok(t, err)
+	equal(t, "peers left", len(list), 1)
+}
+
 func testSettings(t *testing.T, db *storage.DB) {
 	_, there, err := db.Setting(bg, "a")
 	ok(t, err)
