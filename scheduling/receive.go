@@ -130,7 +130,7 @@ func (s *Service) receive(ctx context.Context, tx *storage.Tx, in Inbound, kind 
 	}
 	out := make([]RecipientResult, 0, len(in.Recipients))
 	for _, a := range in.Recipients {
-		out = append(out, RecipientResult{Recipient: a, Status: d.result[a.Key()], Transport: in.Via, Proof: in.Proof.Domain})
+		out = append(out, RecipientResult{Recipient: a, Status: d.result[a.Key()], Transport: in.Via, Proof: in.Proof.String()})
 	}
 	return out, nil
 }

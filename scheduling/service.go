@@ -37,6 +37,7 @@ type Config struct {
 	Workers        int                       // deliveries in flight: 16
 	Lease          time.Duration             // how long a worker may hold a delivery before another one takes over: 2 min
 	Grace          time.Duration             // how long deliveries in flight may take when Run is to end: 10 s
+	LinkSecret     []byte                    // signs the links of Link, at least 32 octets; none: no links
 	Node           string                    // name of this process in leases
 	Now            func() time.Time          // time.Now
 	Rand           io.Reader                 // crypto/rand.Reader

@@ -22,11 +22,20 @@ import (
 type Proof struct {
 	Domain string // domain whose key signed, "" when nothing is proven
 	Weak   bool   // vouched for by configuration or a trusted header only
+	By     string // what vouches where it is no domain: "link", "user" (by hand)
+}
+
+// String is the proof as it is shown.
+func (p Proof) String() string {
+	if p.By != "" {
+		return p.By
+	}
+	return p.Domain
 }
 
 // Inbound is an iTIP message that arrived for local recipients.
 type Inbound struct {
-	Via        string // "ischedule", "mail", "local"
+	Via        string // "ischedule", "mail", "local", "link", "gateway"
 	Proof      Proof
 	Originator calendar.Address
 	Recipients []calendar.Address

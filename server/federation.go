@@ -203,13 +203,29 @@ func (f *federationParts) mail(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("smtp_url: %w", err)
 		}
-		f.transport.Mail = &imip.Transport{Rules: rules, Submit: f.submit, Keys: f.keys, Tokens: tokens, LoopID: loop, Limits: limits, Now: time.Now}
+		f.transport.Mail = &imip.Transport{Rules: rules, Submit: f.submit, Keys: f.keys, Tokens: tokens, LoopID: loop, Limits: limits, Now: time.Now, Actions: f.actions}
 	}
 	who := people{f.s.db}
 	f.intake = &imip.Intake{Rules: rules, Directory: who, Tokens: tokens,
 		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.s.sched, Quarantine: who, Bounces: who.bounced(f.s.sched),
 		Limiter: &imip.Buckets{}, LoopID: loop, Now: time.Now, Log: f.s.log}
 	return nil
+}
+
+// actions are the links by which somebody without a calendar answers. They
+// begin with the configured address and nothing else (A18); without one there
+// are none.
+func (f *federationParts) actions(ctx context.Context, p scheduling.Parcel, to calendar.Address) ([]imip.Action, error) {
+	base := f.s.cfg.ExternalURL
+	if base == "" {
+		return nil, nil
+	}
+	token, err := f.s.sched.Link(ctx, p, to)
+	if err != nil || token == "" {
+		return nil, err
+	}
+	url := base + "/rsvp/" + token
+	return []imip.Action{{Label: "Accept", URL: url + "?a=accept"}, {Label: "Maybe", URL: url + "?a=maybe"}, {Label: "Decline", URL: url + "?a=decline"}}, nil
 }
 
 // dialMail connects to the submission server. It is named by the

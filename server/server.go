@@ -133,6 +133,10 @@ func assemble(ctx context.Context, cfg *Config, db *storage.DB, log *slog.Logger
 	s.node = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), newRequestID()[:6])
 	sc := SchedulingConfig(cfg, log)
 	sc.Node, sc.Observe = s.node, s.metrics.event
+	var err error
+	if sc.LinkSecret, err = secretOf(ctx, db, "mail.link"); err != nil {
+		return nil, err
+	}
 	s.sched = scheduling.New(db, nil, sc)
 	fed, err := newFederation(ctx, s)
 	if err != nil {

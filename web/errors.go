@@ -62,7 +62,7 @@ type errorPage struct {
 func (q *request) fail(err error) {
 	p, known := explain(err)
 	if !known && q.ctx.Err() == nil {
-		q.s.cfg.Log.ErrorContext(q.ctx, "a page failed", "path", q.URL.Path, "error", err, "request", q.requestID())
+		q.s.cfg.Log.ErrorContext(q.ctx, "a page failed", "path", loggedPath(q.URL.Path), "error", err, "request", q.requestID())
 	}
 	if p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests {
 		q.w.Header().Set("Retry-After", "60")

@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 	clock := func() time.Time { return *w.now.Load() }
 	w.db = storagetest.OpenWith(t, storagetest.SQLite, storage.Options{Clock: clock})
 	log := slog.New(slog.DiscardHandler)
-	w.sched = scheduling.New(w.db, noTransport{}, scheduling.Config{Now: clock, Log: log, Rand: randomBytes{}})
+	w.sched = scheduling.New(w.db, noTransport{}, scheduling.Config{Now: clock, Log: log, Rand: randomBytes{}, LinkSecret: []byte(strings.Repeat("l", 32))})
 	h, err := New(w.db, w.sched, Config{Secret: []byte(strings.Repeat("s", 32)), Auth: w.auth, Refusals: Refusals{errDenied, errSlow},
 		Hash:           func(p string) (string, error) { return "plain:" + p, nil },
 		NewAppPassword: func() (string, string, error) { return "app-password-shown-once", "hash-of-it", nil },

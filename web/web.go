@@ -133,6 +133,9 @@ func (s *site) routes() http.Handler {
 	on("GET /held", signedIn, (*request).held)
 	on("POST /held/{id}", signedIn, (*request).decideHeld)
 
+	on("GET /rsvp/{token}", anybody, (*request).rsvp)
+	on("POST /rsvp/{token}", anybody, (*request).answerRSVP)
+
 	on("GET /settings", signedIn, (*request).settings)
 	on("POST /settings/profile", signedIn, (*request).saveProfile)
 	on("POST /settings/password", signedIn, (*request).changePassword)
@@ -188,6 +191,12 @@ func (s *site) run(w http.ResponseWriter, r *http.Request, who access, p page) {
 func (s *site) protect(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, rsvpPrefix) {
+			// Its secret is in the address and not in a cookie, so another site
+			// has nothing to lend; with no-referrer its forms have no origin.
+			next.ServeHTTP(w, r)
+			return
+		}
 		seen := *r
 		if u, err := url.Parse(s.cfg.ExternalURL(r)); err == nil && u.Host != "" {
 			seen.Host = u.Host // what the browser calls us, also behind a proxy

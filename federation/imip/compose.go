@@ -33,6 +33,11 @@ type Letter struct {
 // Action is a link that the reader can follow to answer.
 type Action struct{ Label, URL string }
 
+const (
+	actionsLead = "Without a calendar, answer here; a page opens, and nothing is sent before you press a button there:"
+	actionsFoot = "These links are yours alone and work once: whoever has them can answer for you."
+)
+
 // Compose writes the mail (clients.md section 5): multipart/mixed of a
 // multipart/alternative (text/plain, text/html, text/calendar with the METHOD
 // as parameter) and the object again as the attachment invite.ics. The result
@@ -231,15 +236,17 @@ func (n notice) plain(actions []Action) string {
 		line("")
 		line(strings.ReplaceAll(n.Text, "\n", "\r\n"))
 	}
-	if len(actions) > 0 {
-		line("")
-		for _, a := range actions {
-			line(cleanLine(a.Label, 60) + ": " + a.URL)
-		}
-	}
 	if n.Hint != "" {
 		line("")
 		line(n.Hint)
+	}
+	if len(actions) > 0 {
+		line("")
+		line(actionsLead)
+		for _, a := range actions {
+			line("  " + cleanLine(a.Label, 60) + ": " + a.URL)
+		}
+		line(actionsFoot)
 	}
 	line("")
 	line("-- ")
@@ -302,15 +309,17 @@ func (n notice) html(actions []Action) string {
 	if n.Text != "" {
 		line(`<p style="white-space:pre-wrap;margin:16px 0 0">` + strings.ReplaceAll(e(n.Text), "\n", "\r\n") + `</p>`)
 	}
+	if n.Hint != "" {
+		line(`<p style="margin:16px 0 0">` + e(n.Hint) + `</p>`)
+	}
 	if len(actions) > 0 {
-		b.WriteString(`<p style="margin:16px 0 0">`)
+		line(`<p style="margin:16px 0 0">` + e(actionsLead) + `</p>`)
+		b.WriteString(`<p style="margin:8px 0 0">`)
 		for _, a := range actions {
 			line(`<a href="` + e(a.URL) + `" rel="noreferrer noopener" style="display:inline-block;padding:6px 14px;margin-right:8px;border:1px solid #4a7fb5;border-radius:4px;text-decoration:none">` + e(cleanLine(a.Label, 60)) + `</a>`)
 		}
 		line(`</p>`)
-	}
-	if n.Hint != "" {
-		line(`<p style="margin:16px 0 0">` + e(n.Hint) + `</p>`)
+		line(`<p style="margin:8px 0 0;font-size:13px;opacity:.75">` + e(actionsFoot) + `</p>`)
 	}
 	foot := make([]string, len(n.Foot))
 	for i, f := range n.Foot {
