@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation"
 	"github.com/kalends/kalends/federation/discover"
 	"github.com/kalends/kalends/federation/imip"
