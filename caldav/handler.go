@@ -122,7 +122,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // davHeader lists what is true of every DAV resource. The old calendar-schedule
 // token stands beside the new one for clients that look for it alone.
-const davHeader = "1, 3, access-control, calendar-access, calendar-schedule, calendar-auto-schedule, extended-mkcol, calendar-no-timezone, calendar-query-extended, calendarserver-principal-search, calendarserver-home-sync"
+const davHeader = "1, 3, access-control, calendar-access, calendar-schedule, calendar-auto-schedule, extended-mkcol, calendar-no-timezone, calendar-query-extended, calendar-availability, calendarserver-principal-search, calendarserver-home-sync"
 
 func (q *request) serve() error {
 	login, password, ok := q.r.BasicAuth()

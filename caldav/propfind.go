@@ -144,7 +144,11 @@ func (q *request) names(r *resource, all bool) []davxml.Name {
 	}
 	slices.SortFunc(out, func(a, b davxml.Name) int { return strings.Compare(a.Space+a.Local, b.Space+b.Local) })
 	for _, d := range r.dead {
-		out = append(out, davxml.Name{Space: d.Space, Local: d.Local})
+		n := davxml.Name{Space: d.Space, Local: d.Local}
+		if p := properties[n]; p != nil && p.on.has(r.path.Kind) && !personal[n] {
+			continue // stored beside the dead ones, and listed above if at all
+		}
+		out = append(out, n)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -173,6 +174,11 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 			return protected
 		}
 		return q.planDefault(ch, op)
+	case davxml.CCalendarAvailability, davxml.CSCalendarAvailability:
+		if !cal && kind != KindInbox || shared {
+			return protected
+		}
+		return q.planAvailability(ch, op)
 	case davxml.CCalendarFreeBusySet:
 		if kind == KindInbox { // obsolete (RFC 6638 §9.1 replaces it): accepted and without effect, for old clients
 			return failure{}
@@ -204,6 +210,25 @@ func (q *request) deadProp(op davxml.PropOp, c storage.Collection, xml string) s
 		p.Principal = q.user.ID
 	}
 	return p
+}
+
+// planAvailability is RFC 7953 §7.2.4: one VAVAILABILITY, which counts in the
+// owner's free/busy time whoever asks.
+func (q *request) planAvailability(ch *change, op davxml.PropOp) failure {
+	stored := ""
+	if !op.Remove {
+		text := op.Value.Content()
+		if _, err := calendar.ParseAvailability(strings.TrimSpace(text)+"\r\n", q.h.cfg.Limits); err != nil {
+			return failure{http.StatusForbidden, davxml.Name{Space: davxml.NSCalDAV, Local: string(calendar.CodeOf(err))}, err.Error()}
+		}
+		if stored = scheduling.AvailabilityProperty(text); len(stored) > maxDeadProperty {
+			return failure{http.StatusInsufficientStorage, davxml.Name{}, "a property has at most 64 KiB"}
+		}
+	}
+	p := q.deadProp(davxml.PropOp{Name: davxml.CCalendarAvailability}, ch.col, stored)
+	p.Principal = 0
+	ch.dead = append(ch.dead, p)
+	return failure{}
 }
 
 // planDefault is RFC 6638 §9.2: the default calendar is an existing calendar of

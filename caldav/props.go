@@ -210,6 +210,9 @@ func init() {
 			}
 			return out
 		})},
+		// RFC 7953 §7.2.4; the second is what Apple's programs call it
+		davxml.CCalendarAvailability:  {on: calendars | on(KindInbox), has: hasAvailability, write: text(availabilityOf)},
+		davxml.CSCalendarAvailability: {on: calendars | on(KindInbox), has: hasAvailability, write: text(availabilityOf)},
 		// calendarserver.org, Apple
 		davxml.CSEmailAddressSet: {on: principals, write: func(q *request, r *resource, b *davxml.Builder) {
 			for _, e := range r.home.Emails {
@@ -251,6 +254,18 @@ func calendarTimezone(q *request, r *resource) string {
 	o.Children = append(o.Children, z)
 	return string(o.Bytes())
 }
+
+// availabilityOf is the calendar-availability of a collection.
+func availabilityOf(_ *request, r *resource) string {
+	for _, d := range r.dead {
+		if d.Space == scheduling.AvailabilitySpace && d.Local == scheduling.AvailabilityLocal {
+			return scheduling.AvailabilityText(d.XML)
+		}
+	}
+	return ""
+}
+
+func hasAvailability(q *request, r *resource) bool { return availabilityOf(q, r) != "" }
 
 func hasHome(q *request, r *resource) bool { return r.home.Kind != storage.KindGroup }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/caldav/davxml"
+	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -506,24 +507,9 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	if err != nil {
 		return err
 	}
-	budget := calendar.NewBudget()
-	var busy []calendar.Period
-	for _, sub := range over {
-		if q.path.Kind == KindHome && sub.found.Collection.Transparent {
-			continue
-		}
-		zone := q.zoneOf(sub.found.Collection)
-		sel := storage.ObjectQuery{From: from.UnixMicro(), To: to.UnixMicro(), Columns: storage.ColumnData}
-		for o, err := range q.h.db.Select(q.ctx, sub.found.Collection.CollectionKey, sel) {
-			if err != nil {
-				return err
-			}
-			ps, err := q.h.sched.BusyOfObject(o, *q.found.Home, zone, from, to, budget)
-			if err != nil {
-				return err
-			}
-			busy = append(busy, ps...)
-		}
+	busy, err := q.busyTimes(over, from, to)
+	if err != nil {
+		return err
 	}
 	// RFC 4791 §7.10: times of one type are joined; those of different types may
 	// overlap, so that nothing tentative is lost beside something busy.
@@ -541,4 +527,55 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	q.w.WriteHeader(http.StatusOK)
 	_, err = q.w.Write(text)
 	return ignoreWrite(err)
+}
+
+// busyTimes is what takes time in calendars of one home, with what the home's
+// owner says of his availability (RFC 7953 §7.2.3). Three statements, whatever
+// the number of calendars.
+func (q *request) busyTimes(over []*request, from, to time.Time) ([]calendar.Period, error) {
+	busy := q.h.sched.NewBusy(*q.found.Home, from, to, calendar.NewBudget())
+	zones := map[storage.CollectionID]*time.Location{}
+	for _, sub := range over {
+		if c := sub.found.Collection; q.path.Kind != KindHome || !c.Transparent {
+			zones[c.ID] = q.zoneOf(c)
+		}
+	}
+	add := func(o storage.Object) error {
+		zone, ok := zones[o.ID]
+		if !ok {
+			return nil
+		}
+		return busy.Add(o, zone)
+	}
+	own := []storage.AccountID{q.found.Home.ID}
+	if q.path.Kind == KindHome {
+		for b, err := range q.h.db.BusyObjects(q.ctx, own, from.UnixMicro(), to.UnixMicro()) {
+			if err == nil {
+				err = add(b.Object)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	} else {
+		sel := storage.ObjectQuery{Components: []string{"VEVENT", "VFREEBUSY", "VAVAILABILITY"}, From: from.UnixMicro(), To: to.UnixMicro(), Columns: storage.ColumnData | storage.ColumnExtra}
+		for o, err := range q.h.db.Select(q.ctx, q.found.Collection.CollectionKey, sel) {
+			if err == nil {
+				err = add(o)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	props, err := q.h.db.PropertiesNamed(q.ctx, own, scheduling.AvailabilitySpace, scheduling.AvailabilityLocal)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range props {
+		if zone, ok := zones[p.ID]; ok || p.Kind == storage.CollectionInbox {
+			busy.AddAvailability(p.XML, zone)
+		}
+	}
+	return busy.Periods()
 }

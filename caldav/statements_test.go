@@ -106,7 +106,7 @@ func TestStatements(t *testing.T) {
 			}, 2},
 			{"free-busy", "REPORT", "Depth: 1", func(string, int) string {
 				return `<C:free-busy-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:time-range start="20260101T000000Z" end="20260301T000000Z"/></C:free-busy-query>`
-			}, 2},
+			}, 3},
 			{"first sync", "REPORT", "", func(string, int) string { return syncBody("", "") }, 3},
 			{"sync", "REPORT", "", func(c string, _ int) string { return syncBody(tokens[c], "") }, 3},
 		} {

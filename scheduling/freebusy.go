@@ -233,31 +233,58 @@ func (s *Service) BusyPeriods(ctx context.Context, a storage.Account, from, to t
 // busySource is the database or a transaction.
 type busySource interface {
 	BusyObjects(ctx context.Context, accounts []storage.AccountID, from, to int64) iter.Seq2[storage.Busy, error]
+	PropertiesNamed(ctx context.Context, accounts []storage.AccountID, space, local string) ([]storage.CollectionProperty, error)
 }
 
+// busyOf takes two statements, whatever the number of accounts.
 func (s *Service) busyOf(ctx context.Context, db busySource, accounts []storage.AccountID, people map[storage.AccountID]storage.Account, from, to time.Time, skipUID string) (map[storage.AccountID][]calendar.Period, error) {
 	periods := map[storage.AccountID][]calendar.Period{}
 	if len(accounts) == 0 {
 		return periods, nil
 	}
 	slices.Sort(accounts)
+	accounts = slices.Compact(accounts)
 	budget := calendar.NewBudget()
 	zones := map[string]*time.Location{}
-	for b, err := range db.BusyObjects(ctx, slices.Compact(accounts), micros(from), micros(to)) {
+	each := map[storage.AccountID]*Busy{}
+	of := func(id storage.AccountID) *Busy {
+		b := each[id]
+		if b == nil {
+			b = s.NewBusy(people[id], from, to, budget)
+			each[id] = b
+		}
+		return b
+	}
+	for b, err := range db.BusyObjects(ctx, accounts, micros(from), micros(to)) {
 		if err != nil {
 			return nil, err
 		}
 		if skipUID != "" && b.UID == skipUID {
 			continue
 		}
-		ps, err := s.busyOfObject(b.Object, people[b.Account], s.location(zones, b.Timezone), from, to, budget)
+		if err := of(b.Account).Add(b.Object, s.location(zones, b.Timezone)); err != nil {
+			return nil, err
+		}
+	}
+	// RFC 7953 §7.2.4: the inbox speaks for the person, a calendar that counts
+	// for itself.
+	props, err := db.PropertiesNamed(ctx, accounts, AvailabilitySpace, AvailabilityLocal)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range props {
+		if p.Kind == storage.CollectionInbox || p.Kind == storage.CollectionCalendar && !p.Transparent {
+			of(p.Account).AddAvailability(p.XML, s.location(zones, p.Timezone))
+		}
+	}
+	for id, b := range each {
+		ps, err := b.Periods()
 		if err != nil {
 			return nil, err
 		}
-		periods[b.Account] = append(periods[b.Account], ps...)
-	}
-	for id, ps := range periods {
-		periods[id] = calendar.MergePeriods(ps)
+		if ps = calendar.MergePeriods(ps); len(ps) > 0 {
+			periods[id] = ps
+		}
 	}
 	return periods, nil
 }
@@ -276,15 +303,6 @@ func (s *Service) location(seen map[string]*time.Location, text string) *time.Lo
 		seen[text] = loc
 	}
 	return loc
-}
-
-func (s *Service) busyOfObject(o storage.Object, a storage.Account, floating *time.Location, from, to time.Time, budget *calendar.Budget) ([]calendar.Period, error) {
-	obj, err := calendar.Parse([]byte(o.Data), s.cfg.Limits)
-	if err != nil {
-		return nil, nil // an unreadable object makes nobody busy
-	}
-	organizers, _, _ := strings.Cut(readExtra(o.Extra).OrganizerTransp, ";") // of the series
-	return calendar.Busy(obj, calendar.NewZones(obj, floating), from, to, calendar.BusyOptions{Self: calendar.NewAddressSet(addressesOf(a)...), PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0, OrganizerTransp: organizers}, budget)
 }
 
 // busyReply is one person's answer (RFC 5546 §3.3.3).
@@ -334,10 +352,4 @@ func freeBusyRange(c *calendar.Component) (from, to time.Time, err error) {
 		return bad("VFREEBUSY ends before it starts")
 	}
 	return from, to, nil
-}
-
-// BusyOfObject are the periods in which one stored object makes its owner busy
-// (RFC 4791 §7.10); floating is the zone of floating times.
-func (s *Service) BusyOfObject(o storage.Object, owner storage.Account, floating *time.Location, from, to time.Time, budget *calendar.Budget) ([]calendar.Period, error) {
-	return s.busyOfObject(o, owner, floating, from, to, budget)
 }

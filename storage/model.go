@@ -208,7 +208,16 @@ type ObjectQuery struct {
 // Busy is one object that may make its owner busy.
 type Busy struct {
 	Object
-	Timezone string // calendar-timezone of its collection
+	Timezone string // name or definition of its collection's time zone
+}
+
+// CollectionProperty is a dead property of a collection, everybody's view.
+type CollectionProperty struct {
+	CollectionKey
+	Kind        CollectionKind
+	Transparent bool
+	Timezone    string // name or definition of the collection's time zone
+	XML         string
 }
 
 // ChangeSet is the answer to a sync token.

@@ -93,3 +93,38 @@ func (tx *Tx) SetProperties(ctx context.Context, props []Property) error {
 	return tx.s.later(ctx, `INSERT INTO property (account_id, collection_id, object_name, principal_id, space, local, xml)
 		SELECT r.account_id, r.collection_id, r.object_name, r.principal_id, r.space, r.local, r.xml FROM @rows($1; r; `+propertyTypes+`)`, text)
 }
+
+// zoneColumn is the time zone of a collection: its name where it has one
+// (RFC 7809 §5.2), else its definition.
+const zoneColumn = `CASE WHEN c.timezone_id <> '' THEN c.timezone_id ELSE c.timezone END`
+
+// PropertiesNamed reads one dead property of all collections of accounts, as it
+// is for everybody; one statement.
+func (db *DB) PropertiesNamed(ctx context.Context, accounts []AccountID, space, local string) ([]CollectionProperty, error) {
+	list, err := jsonText(accounts)
+	if err != nil || len(accounts) == 0 {
+		return nil, err
+	}
+	return readAll(ctx, db, scanCollectionProperty, propertiesNamedText, list, space, local)
+}
+
+// PropertiesNamed is DB.PropertiesNamed within a transaction.
+func (tx *Tx) PropertiesNamed(ctx context.Context, accounts []AccountID, space, local string) ([]CollectionProperty, error) {
+	list, err := jsonText(accounts)
+	if err != nil || len(accounts) == 0 {
+		return nil, err
+	}
+	return queryAll(ctx, tx.s, scanCollectionProperty, propertiesNamedText, list, space, local)
+}
+
+const propertiesNamedText = `SELECT c.account_id, c.id, c.kind, c.transparent, ` + zoneColumn + `, p.xml FROM @list($1; v)
+	JOIN collection c ON c.account_id = CAST(v.value AS BIGINT) AND c.deleting = 0
+	JOIN property p ON p.account_id = c.account_id AND p.collection_id = c.id AND p.object_name = '' AND p.principal_id = 0 AND p.space = $2 AND p.local = $3
+	ORDER BY c.account_id, c.id`
+
+func scanCollectionProperty(r rows) (p CollectionProperty, err error) {
+	var kind, transparent int64
+	err = r.Scan((*int64)(&p.Account), (*int64)(&p.ID), &kind, &transparent, &p.Timezone, &p.XML)
+	p.Kind, p.Transparent = CollectionKind(kind), transparent != 0
+	return p, err
+}

@@ -209,7 +209,7 @@ func busyObjects(ctx context.Context, run runner, accounts []AccountID, from, to
 	}
 	// 128 is FlagTransparent; 258 FlagRecurring or FlagServerTransp, where the
 	// organizer may mean the time to be taken.
-	return stream(ctx, run, scan, `SELECT c.timezone, `+objectColumns(columns)+` FROM @list($1; v)
+	return stream(ctx, run, scan, `SELECT `+zoneColumn+`, `+objectColumns(columns)+` FROM @list($1; v)
 		JOIN collection c ON c.account_id = CAST(v.value AS BIGINT) AND c.kind = 2 AND c.transparent = 0 AND c.deleting = 0
 		JOIN object o ON o.account_id = c.account_id AND o.collection_id = c.id
 		WHERE o.end_at > $2 AND o.start_at < $3 AND (o.flags & 128 = 0 OR o.flags & 258 <> 0) AND o.component NOT IN ('VTODO', 'VJOURNAL')

@@ -37,6 +37,7 @@ var (
 // Elements of the calendarserver.org namespace.
 var (
 	CSAccess                        = Name{NSCalendarServer, "access"}
+	CSCalendarAvailability          = Name{NSCalendarServer, "calendar-availability"}
 	CSCalendarServerPrincipalSearch = Name{NSCalendarServer, "calendarserver-principal-search"}
 	CSCanBePublished                = Name{NSCalendarServer, "can-be-published"}
 	CSCanBeShared                   = Name{NSCalendarServer, "can-be-shared"}

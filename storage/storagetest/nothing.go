@@ -25,6 +25,9 @@ func testNothing(t *testing.T, db *storage.DB) {
 	if created, changed, err := db.ImportAccounts(bg, nil); err != nil || created+changed != 0 {
 		t.Errorf("ImportAccounts: %d, %d, %v", created, changed, err)
 	}
+	if list, err := db.PropertiesNamed(bg, nil, "DAV:", "x"); err != nil || len(list) != 0 {
+		t.Errorf("PropertiesNamed: %v, %v", list, err)
+	}
 	for range db.BusyObjects(bg, nil, 0, 1) {
 		t.Error("BusyObjects of nobody gave something")
 	}

@@ -510,6 +510,50 @@ func testBusy(t *testing.T, db *storage.DB) {
 	for _, s := range got {
 		equal(t, "objects", s, "again in ")
 	}
+
+	// One property of all collections, for everybody; the name of a zone goes
+	// before its definition.
+	k := calendarOf(t, db, storage.Account{ID: ids[0]}, "calendar")
+	prop := func(k storage.CollectionKey, principal storage.AccountID, object, local string) storage.Property {
+		return storage.Property{PropertyKey: storage.PropertyKey{CollectionKey: k, Object: object}, Principal: principal, Space: "x:", Local: local, XML: "<" + local + "/>"}
+	}
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		c, err := tx.CollectionByName(ctx, ids[0], "calendar")
+		if err != nil {
+			return err
+		}
+		c.Timezone = "definition"
+		if err := tx.UpdateCollection(ctx, c); err != nil {
+			return err
+		}
+		inbox, err := tx.CollectionByName(ctx, ids[0], "inbox")
+		if err != nil {
+			return err
+		}
+		inbox.Timezone, inbox.TimezoneID = "definition", "name"
+		if err := tx.UpdateCollection(ctx, inbox); err != nil {
+			return err
+		}
+		return tx.SetProperties(ctx, []storage.Property{prop(k, 0, "", "a"), prop(inbox.CollectionKey, 0, "", "a"), prop(k, ids[1], "", "a"), prop(k, 0, "in", "a"), prop(k, 0, "", "b")})
+	}))
+	ctx, counter = storage.WithCounter(bg)
+	props, err := db.PropertiesNamed(ctx, ids, "x:", "a")
+	ok(t, err)
+	equal(t, "statements", counter.Statements(), 1)
+	zones := map[storage.CollectionKind]string{}
+	for _, p := range props {
+		equal(t, "account", p.Account, ids[0])
+		equal(t, "XML", p.XML, "<a/>")
+		zones[p.Kind] = p.Timezone
+	}
+	equal(t, "properties", len(props), 2)
+	equal(t, "zone", zones[storage.CollectionCalendar], "definition")
+	equal(t, "zone by name", zones[storage.CollectionInbox], "name")
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		props, err := tx.PropertiesNamed(ctx, ids, "x:", "b")
+		equal(t, "properties in a transaction", len(props), 1)
+		return err
+	}))
 }
 
 // state applies a ChangeSet to what a client knows.
