@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation/discover"
 	"github.com/kalends/kalends/federation/dkim"
 )
 
@@ -297,3 +299,27 @@ func TestRemote(t *testing.T) {
 		}
 	}
 }
+
+// The default port is in neither the Host header nor its signature.
+func TestHostHeader(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{"https://cal.beta.test:443/x": "cal.beta.test", "https://cal.beta.test/x": "cal.beta.test", "https://cal.beta.test:8443/x": "cal.beta.test:8443", "https://[2001:db8::1]:443/": "[2001:db8::1]"} {
+		u, err := url.Parse(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hostHeader(u); got != want {
+			t.Errorf("%s: %q", in, got)
+		}
+		seen := ""
+		c := NewClient(ClientConfig{Now: time.Now, HTTP: roundTrip(func(r *http.Request) (*http.Response, error) { seen = r.Host; return nil, errors.New("no") })})
+		_, _ = c.roundTrip(t.Context(), discover.Identity{}, "POST", in, nil, nil, 10)
+		if seen != want {
+			t.Errorf("%s is sent with Host %q", in, seen)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

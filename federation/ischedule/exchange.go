@@ -51,6 +51,7 @@ func (c *Client) roundTrip(ctx context.Context, id discover.Identity, method, ta
 	if header != nil {
 		req.Header = header
 	}
+	req.Host = hostHeader(req.URL)
 	if method == http.MethodGet {
 		req.Body = nil
 	}

@@ -122,6 +122,7 @@ func (j *job) carry(ctx context.Context, p part) []Delivery {
 		}
 		if wrongDialect(r.status, answer.Condition, dialect) && j.c.cfg.Draft01 && !switched && (len(p.recipients) == 1 || dialect == DialectDraft01) {
 			switched = true
+			j.step(j.c.cfg.Now(), "note", "refused in dialect %s: %s", dialect, clip(strings.TrimSpace(string(r.body[:min(len(r.body), 200)]))))
 			dialect = DialectDraft01 - dialect
 			continue
 		}
@@ -194,7 +195,7 @@ func (j *job) sign(target string, p part, dialect Dialect) (http.Header, []byte,
 	}
 	c, signer, body := j.c, j.signer, p.body
 	fields := []dkim.Header{
-		{Name: "Host", Value: u.Host},
+		{Name: "Host", Value: hostHeader(u)},
 		{Name: headerContentType, Value: contentType(j.outline.Component, j.outline.Method)},
 		{Name: headerVersion, Value: Version},
 		{Name: headerMessageID, Value: p.id},
@@ -219,13 +220,27 @@ func (j *job) sign(target string, p part, dialect Dialect) (http.Header, []byte,
 	return h, body, nil
 }
 
+// hostHeader is the Host of a request: without the port that https has anyway
+// (RFC 9110 §4.2.3). Front servers drop it, and a signature that covers it would
+// not pass behind them.
+func hostHeader(u *url.URL) string {
+	if u.Port() == "443" {
+		return strings.TrimSuffix(u.Host, ":443")
+	}
+	return u.Host
+}
+
 // read turns an answer into deliveries.
 func (j *job) read(p part, r reply, answer Answer) []Delivery {
 	out := make([]Delivery, 0, len(answer.Outcomes))
+	words := answer.Description
+	if kind := r.header.Get("Content-Type"); words == "" && r.status != http.StatusOK && strings.HasPrefix(strings.ToLower(kind), "text/plain") {
+		words = clip(strings.TrimSpace(string(r.body))) // how servers of the old draft say why
+	}
 	for _, o := range answer.Outcomes {
 		detail := o.Text
-		if answer.Description != "" {
-			detail += ": " + answer.Description
+		if words != "" {
+			detail += ": " + words
 		}
 		if after := r.header.Get("Retry-After"); after != "" && o.Disposition == Retry {
 			detail += "; retry after " + clip(after)
