@@ -190,6 +190,8 @@ func wanted(p Path, method string) storage.Columns {
 		return storage.ColumnData | storage.ColumnBrief
 	case method == http.MethodHead:
 		return storage.ColumnBrief
+	case method == http.MethodPut, method == http.MethodDelete:
+		return storage.ColumnPresence
 	}
 	return storage.ColumnTimezone
 }

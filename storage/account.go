@@ -346,7 +346,7 @@ func (tx *Tx) holdAddresses(ctx context.Context, id AccountID, list []string) er
 }
 
 // UpdateAccount changes what c names and gives the account as it is then. Its
-// version rises when the verifier, the rights or the disabling change.
+// version rises when anything changes.
 func (db *DB) UpdateAccount(ctx context.Context, id AccountID, c AccountChange) (out Account, err error) {
 	err = db.Tx(ctx, func(ctx context.Context, tx *Tx) error {
 		a, err := queryOne(ctx, tx.s, scanAccount, `SELECT `+accountColumns+` FROM account a WHERE a.id = $1 AND a.removed = 0 @forupdate(a)`, int64(id))
@@ -391,9 +391,6 @@ func (c *AccountChange) apply(a *Account) error {
 	if c.Settings != nil {
 		a.Settings = *c.Settings
 	}
-	if a.Verifier != before.Verifier || a.Rights != before.Rights || a.Disabled != before.Disabled {
-		a.Version++
-	}
 	var err error
 	emails := slices.Clone(a.Emails)
 	if c.Emails != nil {
@@ -410,8 +407,14 @@ func (c *AccountChange) apply(a *Account) error {
 		return err
 	}
 	emails = slices.DeleteFunc(append(emails, add...), func(e string) bool { return slices.Contains(remove, e) })
-	a.Emails, err = normalEmails(emails)
-	return err
+	if a.Emails, err = normalEmails(emails); err != nil {
+		return err
+	}
+	if a.DisplayName != before.DisplayName || a.Kind != before.Kind || a.Rights != before.Rights || a.Disabled != before.Disabled ||
+		a.Verifier != before.Verifier || a.Settings != before.Settings || !slices.Equal(a.Emails, before.Emails) {
+		a.Version++
+	}
+	return nil
 }
 
 // changeEmails brings the address table from old to a.Emails.

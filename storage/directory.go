@@ -75,7 +75,7 @@ func (tx *Tx) importAccounts(ctx context.Context, specs []AccountSpec) (created,
 		if s.UUID != "" && !strings.EqualFold(s.UUID, old.UUID) {
 			return 0, 0, fmt.Errorf("%w: %s has another uuid, which never changes", ErrInvalid, s.Handle)
 		}
-		if a.DisplayName == old.DisplayName && a.Kind == old.Kind && a.Version == old.Version && slices.Equal(a.Emails, old.Emails) {
+		if a.Version == old.Version {
 			continue
 		}
 		a.Modified = now

@@ -32,7 +32,7 @@ const objectMeta = `o.account_id, o.collection_id, o.name, o.uid, o.component, o
 // With ColumnBrief a Find fills no more than what GET and HEAD need; each
 // column costs about a microsecond of the request. BriefColumns:
 //
-//	Account     ID, Handle, Kind, Rights, Verifier, Version, Disabled
+//	Account     ID, Handle, Kind, Rights, Verifier, Version, Disabled; all of it when Login is the owner
 //	Collection  CollectionKey, Name, Kind, Components, and ACL for others
 //	Object      ObjectKey, Component, ETag, ScheduleTag, Size, Flags, Modified, Data if asked for
 const (
@@ -93,10 +93,10 @@ func findText(k findShape) string {
 	var columns []string
 	var from strings.Builder
 	where := ""
-	brief := k.columns&ColumnBrief != 0
+	brief := k.columns&(ColumnBrief|ColumnPresence) != 0
 	others := !k.same
 	account := accountColumns
-	if brief {
+	if k.columns&ColumnBrief != 0 && others {
 		account = accountBrief
 	}
 	loginColumns := strings.ReplaceAll(account, "a.", "l.")
@@ -203,6 +203,11 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	if k.object {
 		args = append(args, q.Object)
 	}
+	if k.same && k.object && k.columns&(ColumnBrief|ColumnPresence) != 0 {
+		if done, err := db.owner(ctx, &q, &f); done || err != nil {
+			return f, err
+		}
+	}
 	row := new(findRow)
 	found := false
 	err := db.readBriefly(ctx, func(ctx context.Context, s session) error {
@@ -216,9 +221,9 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 		}
 		found = true
 		dest := row.dest[:0]
-		brief := k.columns&ColumnBrief != 0
+		brief := k.columns&(ColumnBrief|ColumnPresence) != 0
 		account := (*accountRow).dest
-		if brief {
+		if k.columns&ColumnBrief != 0 && !k.same {
 			account = (*accountRow).brief
 		}
 		switch {
@@ -247,18 +252,18 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	if err != nil || !found {
 		return f, err
 	}
-	if k.columns&ColumnBrief != 0 {
+	if k.columns&(ColumnBrief|ColumnPresence) != 0 {
 		if row.c.ID != 0 {
 			row.c.Account, row.c.Name = AccountID(row.home.id), q.Collection
 		}
 		row.o.CollectionKey = row.c.CollectionKey
 	}
-	err = row.found(&f, k, alone)
+	err = row.found(&f, k, alone, &db.accounts)
 	return f, err
 }
 
 // found turns the row into what it says.
-func (row *findRow) found(f *Found, k findShape, alone bool) error {
+func (row *findRow) found(f *Found, k findShape, alone bool, known *accountCache) error {
 	if row.home.id != 0 {
 		if err := row.home.account(&row.accounts[0]); err != nil {
 			return err
@@ -268,6 +273,9 @@ func (row *findRow) found(f *Found, k findShape, alone bool) error {
 	switch {
 	case k.same:
 		f.Login = f.Home
+		if f.Home != nil {
+			known.put(f.Home)
+		}
 	case row.login.id != 0 && row.login.id == row.home.id:
 		f.Login = f.Home
 	case row.login.id != 0:

@@ -79,6 +79,8 @@ type DB struct {
 	peer  string
 	hub   hub
 
+	accounts accountCache
+
 	randMu sync.Mutex
 	rand   *bufio.Reader
 }

@@ -40,7 +40,7 @@ type Account struct {
 	UUID        string
 	Rights      Rights
 	Verifier    string // password verifier, PHC form; "" means nobody can sign in
-	Version     int64  // rises when verifier, rights or disabled change
+	Version     int64  // rises with every change of the account and when an app password is revoked
 	Disabled    bool
 	Emails      []string // mail addresses without mailto:, primary first
 	Settings    Settings
@@ -158,6 +158,7 @@ const (
 	ColumnExtra
 	ColumnTimezone // Find only: Collection.Timezone
 	ColumnBrief    // Find only: no more than GET needs, see BriefColumns in find.go
+	ColumnPresence // Find only: no more than PUT and DELETE need, see owner.go
 )
 
 // Message is one iTIP message; its Body is frozen when it is queued.
