@@ -347,7 +347,7 @@ func (s *server) serve(ctx context.Context, out io.Writer) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var background sync.WaitGroup
-	for _, f := range []func(context.Context){s.sched.Run, s.janitor, s.watch} {
+	for _, f := range []func(context.Context){s.sched.Run, s.janitor, s.watch, s.db.AnalyzeNew} {
 		background.Add(1)
 		go func() { defer background.Done(); f(work) }()
 	}

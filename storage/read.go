@@ -82,18 +82,24 @@ func (tx *Tx) Select(ctx context.Context, k CollectionKey, q ObjectQuery) iter.S
 	return selectObjects(ctx, tx.here, k, q)
 }
 
+// The sum keeps planners to the index of UIDs (see migration 0003).
+const (
+	fromCollection = ` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2`
+	fromUID        = ` FROM object o WHERE o.account_id = $1 AND o.collection_id + 0 = $2 AND o.uid = $3`
+)
+
 func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQuery) iter.Seq2[Object, error] {
-	text := `SELECT ` + objectColumns(q.Columns) + ` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2`
+	text := `SELECT ` + objectColumns(q.Columns) + fromCollection
 	args := []any{int64(k.Account), int64(k.ID)}
+	if q.UID != "" {
+		text, args = `SELECT `+objectColumns(q.Columns)+fromUID, append(args, q.UID)
+	}
 	param := func(v any) string {
 		args = append(args, v)
 		return parameterNames[len(args)]
 	}
-	if q.UID != "" {
-		text += ` AND o.uid = ` + param(q.UID)
-	}
 	if q.UIDPart != "" { // the index on UIDs is read, not the objects
-		text += ` AND o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id = $2 AND replace(u.uid, ` + param(q.UIDPart) + `, '') <> u.uid)`
+		text += ` AND o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id + 0 = $2 AND replace(u.uid, ` + param(q.UIDPart) + `, '') <> u.uid)`
 	}
 	if q.From != 0 || q.To != 0 {
 		// What has no length lies in the range when it begins in it (RFC 4791 §9.9).
