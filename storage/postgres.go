@@ -71,18 +71,23 @@ func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return c, nil
 }
 
-// briefly is a read of a few rows by their keys, bounded by the connection's
-// deadline instead of the caller's context: watching a context costs a
-// goroutine for each statement, which is more than the statement itself. fn
-// must use the context that it is given.
+// briefly is a read of a few rows by their keys, see within.
 func (p *postgres) briefly(ctx context.Context, d *dialect, fn func(context.Context, session) error) error {
+	return p.within(ctx, p.wait, d, fn)
+}
+
+// within runs a statement or a few on one connection, bounded by the
+// connection's deadline instead of the caller's context: watching a context
+// costs a goroutine for each statement, which is more than a statement itself.
+// fn must use the context that it is given.
+func (p *postgres) within(ctx context.Context, wait time.Duration, d *dialect, fn func(context.Context, session) error) error {
 	c, err := p.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Release()
 	wire := c.Conn().PgConn().Conn()
-	if err := wire.SetDeadline(time.Now().Add(p.wait)); err != nil {
+	if err := wire.SetDeadline(time.Now().Add(wait)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	err = fn(context.WithoutCancel(ctx), pgRead{c, d})
@@ -236,34 +241,4 @@ func (s *pgTx) rollback() {
 	if _, err := s.c.Conn().Exec(ctx, "rollback"); err != nil {
 		_ = s.c.Conn().Close(ctx)
 	}
-}
-
-// atomically sends statements that need no answer in between as one implicit
-// transaction: all or nothing, in one round trip. first reads the rows of the
-// first one.
-func (p *postgres) atomically(ctx context.Context, first func(rows) error, b *pgx.Batch) error {
-	c, err := p.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Release()
-	count(ctx, b.Len())
-	results := c.Conn().SendBatch(ctx, b)
-	defer results.Close()
-	r, err := results.Query()
-	if err != nil {
-		return describe(err)
-	}
-	err = first(pgRows{Rows: r})
-	r.Close()
-	if err == nil {
-		err = r.Err()
-	}
-	for n := b.Len(); err == nil && n > 1; n-- {
-		_, err = results.Exec()
-	}
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	return describe(err)
 }

@@ -31,6 +31,9 @@ type lite struct {
 	stmts  map[string]*sql.Stmt // of writer
 
 	readStmts sync.Map // statement -> *sql.Stmt of readers
+
+	putMu sync.Mutex
+	puts  []*litePut // plain PUTs that wait for the turn
 }
 
 func openLite(ctx context.Context, path string, o Options, d *dialect) (*lite, error) {

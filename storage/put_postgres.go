@@ -1,0 +1,77 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// On PostgreSQL a plain PUT is one statement, its own transaction: each
+// statement less is a tenth of the time of a PUT. The collection's row is
+// locked first, for everything else is made of what that update returns. What
+// another writer committed while this one waited for the lock is seen all the
+// same: an update looks at the newest version of its row, and an insertion
+// meets the unique index.
+const (
+	pgBump = `WITH bump AS (UPDATE collection SET seq = seq + 1, tag = $3 WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING account_id, id, kind, seq, `
+
+	pgBumpAsk = pgBump + `(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4) AS there)`
+	pgBumpOld = pgBump + `1 AS there)`
+	pgBumpNew = pgBump + `0 AS there)`
+
+	pgInsert = `, store AS (INSERT INTO object (` + objectNames + `)
+		SELECT b.account_id, b.id, $4, $5, CASE WHEN b.kind = 2 THEN '' ELSE $4 END, $6, $7, $8, CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT),
+			CAST($12 AS BIGINT), CAST($13 AS BIGINT), b.seq, CAST($14 AS BIGINT), CAST($14 AS BIGINT), $15, $16 FROM bump b`
+
+	pgUpdate = `, store AS (UPDATE object SET uid = $5, component = $6, etag = $7, schedule_tag = $8, size = $9, start_at = $10, end_at = $11,
+		flags = $12, sequence = $13, seq = b.seq, modified = $14, extra = $15, data = $16
+		FROM bump b WHERE object.account_id = $1 AND object.collection_id = $2 AND object.name = $4 AND object.flags & 16 = 0 AND object.uid = $5`
+
+	// None stored means that a condition did not hold: the division fails and
+	// everything is undone.
+	pgJournal = ` RETURNING 1), log AS (INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at)
+		SELECT b.account_id, b.id, b.seq, $4, 0, $3, CAST($14 AS BIGINT) FROM bump b)
+		SELECT b.seq, b.there, 1 / (SELECT count(*) FROM store) FROM bump b`
+
+	pgPutPlain = pgBumpAsk + pgInsert + putReplace + pgJournal
+	pgPutNone  = pgBumpNew + pgInsert + pgJournal
+	pgPutAny   = pgBumpOld + pgUpdate + pgJournal
+	pgPutMatch = pgBumpOld + pgUpdate + ` AND object.etag = $17` + pgJournal
+)
+
+// pgPutWait bounds a plain PUT on the wire. It is longer than the connection's
+// lock_timeout, so that the server gives up first and says why.
+const pgPutWait = 20 * time.Second
+
+// putPlain is one attempt of DB.PutPlain; out.Seq stays 0 when there is no
+// such collection.
+func (p *postgres) putPlain(ctx context.Context, put *PlainPut, now int64, out *PlainResult) error {
+	o := &put.Object
+	text := pgPutPlain
+	args := make([]any, 0, 17)
+	args = append(args, int64(o.Account), int64(o.ID), out.Tag, o.Name, o.UID, o.Component, o.ETag, o.ScheduleTag, int64(len(o.Data)), o.Start, o.End,
+		int64(o.Flags), o.Sequence, now, o.Extra, o.Data)
+	switch {
+	case put.IfNone:
+		text = pgPutNone
+	case put.IfMatch == "*":
+		text = pgPutAny
+	case put.IfMatch != "":
+		text, args = pgPutMatch, append(args, put.IfMatch)
+	}
+	return p.within(ctx, pgPutWait, p.d, func(ctx context.Context, s session) error {
+		r, err := s.query(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		if r.Next() {
+			var there, stored int64
+			if err := r.Scan(&out.Seq, &there, &stored); err != nil {
+				return err
+			}
+			out.Created = there == 0
+		}
+		r.Close()
+		return r.Err()
+	})
+}

@@ -1,0 +1,185 @@
+package storage
+
+import "context"
+
+// On SQLite a plain PUT is three statements. The last divides by the number of
+// objects that the second one stored: none stored means that a condition did
+// not hold, the journal row becomes invalid and everything is undone. What the
+// reason was is looked up afterwards.
+const (
+	putBump = `UPDATE collection SET seq = seq + 1, tag = $3 WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq, 0`
+
+	putBumpAsk = `UPDATE collection SET seq = seq + 1, tag = $3 WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq,
+		(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4)`
+
+	putStore = `INSERT INTO object (` + objectNames + `)
+		SELECT c.account_id, c.id, $3, $4, CASE WHEN c.kind = 2 THEN '' ELSE $3 END, $5, $6, $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS BIGINT),
+			CAST($11 AS BIGINT), CAST($12 AS BIGINT), c.seq, CAST($13 AS BIGINT), CAST($13 AS BIGINT), $14, $15
+		FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`
+
+	putIfMatch = ` AND EXISTS (SELECT 1 FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $3 AND o.etag = $16)`
+	putIfAny   = ` AND EXISTS (SELECT 1 FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $3)`
+	putIfNone  = ` AND NOT EXISTS (SELECT 1 FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $3)`
+
+	putJournal = `INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at)
+		SELECT c.account_id, c.id, c.seq, $3, 1 / (SELECT count(*) FROM object o
+			WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $3 AND o.seq = c.seq) - 1, c.tag, CAST($4 AS BIGINT)
+		FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`
+)
+
+// The statements that store, by their condition.
+const (
+	putStorePlain = putStore + putReplace
+	putStoreMatch = putStore + putIfMatch + putReplace
+	putStoreAny   = putStore + putIfAny + putReplace
+	putStoreNone  = putStore + putIfNone + putReplace
+)
+
+// litePut is a plain PUT that waits for its turn to write.
+type litePut struct {
+	ctx  context.Context
+	put  *PlainPut
+	now  int64
+	out  *PlainResult
+	err  error
+	done chan struct{}
+}
+
+// putPlain is one attempt of DB.PutPlain; out.Seq stays 0 when there is no
+// such collection. A commit waits for the disk, so whoever gets the turn takes
+// along everybody who waits for it: one transaction, in which each PUT can be
+// undone by itself. Nobody is told of success before that transaction is on
+// the disk.
+func (l *lite) putPlain(ctx context.Context, p *PlainPut, now int64, out *PlainResult) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	job := &litePut{ctx: context.WithoutCancel(ctx), put: p, now: now, out: out, done: make(chan struct{})}
+	l.putMu.Lock()
+	l.puts = append(l.puts, job)
+	first := len(l.puts) == 1
+	l.putMu.Unlock()
+	if first {
+		l.putAll(job.ctx)
+	}
+	<-job.done
+	return job.err
+}
+
+// putAll waits for the turn and runs the PUTs that have gathered by then.
+func (l *lite) putAll(ctx context.Context) {
+	turn := l.lock(ctx)
+	l.putMu.Lock()
+	jobs := l.puts
+	l.puts = nil
+	l.putMu.Unlock()
+	defer func() {
+		for _, j := range jobs {
+			close(j.done)
+		}
+	}()
+	fail := func(err error) {
+		for _, j := range jobs {
+			if j.err == nil {
+				j.err = err
+			}
+		}
+	}
+	if turn != nil {
+		fail(turn)
+		return
+	}
+	defer l.unlock()
+	s := liteTx{l}
+	if _, err := s.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+		fail(err)
+		return
+	}
+	open := true
+	defer func() {
+		if open { // an error of all, or a panic
+			_, _ = s.exec(ctx, "ROLLBACK")
+			fail(ErrUnavailable)
+		}
+	}()
+	stored := 0
+	for _, j := range jobs {
+		if len(jobs) > 1 {
+			if _, err := s.exec(ctx, "SAVEPOINT put"); err != nil {
+				fail(err)
+				return
+			}
+		}
+		if j.err = j.run(s); j.err == nil {
+			stored++
+			if len(jobs) > 1 {
+				if _, err := s.exec(ctx, "RELEASE put"); err != nil {
+					fail(err)
+					return
+				}
+			}
+			continue
+		}
+		if len(jobs) > 1 {
+			// A full disk may have ended the whole transaction.
+			if _, err := s.exec(ctx, "ROLLBACK TO put"); err != nil {
+				fail(j.err)
+				return
+			}
+			if _, err := s.exec(ctx, "RELEASE put"); err != nil {
+				fail(err)
+				return
+			}
+		}
+	}
+	if stored == 0 {
+		return
+	}
+	if _, err := s.exec(ctx, "COMMIT"); err != nil {
+		fail(err)
+		return
+	}
+	open = false
+}
+
+func (j *litePut) run(s session) error {
+	p, o := j.put, &j.put.Object
+	account, collection := int64(o.Account), int64(o.ID)
+	store := putStorePlain
+	args := []any{account, collection, o.Name, o.UID, o.Component, o.ETag, o.ScheduleTag, int64(len(o.Data)), o.Start, o.End,
+		int64(o.Flags), o.Sequence, j.now, o.Extra, o.Data}
+	bump, bumpArgs := putBump, []any{account, collection, j.out.Tag}
+	switch {
+	case p.IfNone:
+		store, j.out.Created = putStoreNone, true
+	case p.IfMatch == "*":
+		store = putStoreAny
+	case p.IfMatch != "":
+		store = putStoreMatch
+		args = append(args, p.IfMatch)
+	default:
+		bump, bumpArgs = putBumpAsk, append(bumpArgs, o.Name)
+	}
+	r, err := s.query(j.ctx, bump, bumpArgs...)
+	if err != nil {
+		return err
+	}
+	var there int64
+	if r.Next() {
+		err = r.Scan(&j.out.Seq, &there)
+	} else {
+		err = r.Err()
+	}
+	r.Close()
+	if err != nil || j.out.Seq == 0 {
+		return err
+	}
+	if bump == putBumpAsk {
+		j.out.Created = there == 0
+	}
+	if _, err = s.exec(j.ctx, store, args...); err != nil {
+		return err
+	}
+	_, err = s.exec(j.ctx, putJournal, account, collection, o.Name, j.now)
+	return err
+}
