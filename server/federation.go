@@ -208,7 +208,7 @@ func (f *federationParts) mail(ctx context.Context) error {
 	}
 	who := people{f.s.db}
 	f.intake = &imip.Intake{Rules: rules, Directory: who, Tokens: tokens,
-		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.s.sched, Quarantine: who, Bounces: who.bounced(f.s.sched),
+		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.s.sched, Quarantine: who, Policies: who, Bounces: who.bounced(f.s.sched),
 		Limiter: &imip.Buckets{}, LoopID: loop, Now: time.Now, Log: f.s.log}
 	return nil
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/dkim"
 	"github.com/kalends/kalends/federation/imip"
-	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -211,46 +210,4 @@ func cutLine(s string) (string, string, bool) {
 		}
 	}
 	return s, "", false
-}
-
-// people answers the mail intake's questions about who lives here, and keeps
-// mail that nothing vouches for until its recipient decides.
-type people struct{ db *storage.DB }
-
-func (p people) Local(ctx context.Context, a calendar.Address) (bool, error) {
-	found, err := p.db.Recipients(ctx, []string{a.Key()})
-	if err != nil {
-		return false, err
-	}
-	r, ok := found[a.Key()]
-	return ok && !r.Account.Disabled && r.Account.Kind != storage.KindGroup, nil
-}
-
-func (p people) Keep(ctx context.Context, h imip.Held) error {
-	found, err := p.db.Recipients(ctx, []string{h.Recipient.Key()})
-	if err != nil {
-		return err
-	}
-	r, ok := found[h.Recipient.Key()]
-	if !ok {
-		return nil // the account went away meanwhile
-	}
-	q := storage.Quarantined{Account: r.Account.ID, From: string(h.From), Reason: string(h.Reason) + ": " + h.Detail, Created: h.At.UnixMicro()}
-	if h.Message != nil {
-		q.UID = h.Message.UID()
-		q.Body = string(h.Message.Bytes())
-	} else {
-		q.Body = h.Subject + "\n\n" + h.Text
-	}
-	_, err = p.db.AddQuarantine(ctx, q)
-	return err
-}
-
-// Bounced turns a bounce of our own mail into the attendee's SCHEDULE-STATUS.
-func (p people) bounced(s *scheduling.Service) imip.Bounces { return bounces{s} }
-
-type bounces struct{ s *scheduling.Service }
-
-func (b bounces) Bounced(ctx context.Context, bind imip.Binding, st imip.BounceStatus) error {
-	return b.s.Bounced(ctx, bind.Account, bind.UID, bind.Attendee, "5.1")
 }

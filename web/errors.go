@@ -67,5 +67,9 @@ func (q *request) fail(err error) {
 	if p.status == http.StatusServiceUnavailable || p.status == http.StatusTooManyRequests {
 		q.w.Header().Set("Retry-After", "60")
 	}
+	if q.program() {
+		_ = q.json(p.status, map[string]string{"error": p.title, "text": p.text, "request": q.requestID()})
+		return
+	}
 	q.render(p.status, "error", p.title, errorPage{Title: p.title, Text: p.text, RequestID: q.requestID()})
 }

@@ -10,66 +10,126 @@ import (
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/scheduling/itip"
 	"github.com/kalends/kalends/storage"
 )
 
 // heldPage is what held.html shows: mail that nothing vouched for.
 type heldPage struct {
-	Items []heldItem
-	More  bool
+	Items   []heldItem
+	Blocked []blockedSender
+	More    bool
 }
 
+// heldItem is one held mail, as the page and programs see it.
 type heldItem struct {
-	ID                    int64
-	From, Speaker, Reason string // Speaker: who it claims to speak for, when that is another
-	At                    string
-	What                  string   // what it wants
-	Title, When           string   // of the event it is about
-	Changes               []change // to the reader's own copy
-	Note                  string
-	Text                  string // of a mail without a usable calendar part; its links are not made handy
-	Usable                bool   // it can be applied
+	ID      int64     `json:"id,string"`
+	From    string    `json:"from"`
+	Speaker string    `json:"speaks_for,omitempty"` // who it claims to speak for, when that is another
+	Reason  string    `json:"reason"`
+	Detail  string    `json:"detail,omitempty"`
+	At      string    `json:"-"`
+	Came    time.Time `json:"came"`
+	What    string    `json:"what"`            // what it wants
+	Title   string    `json:"title,omitempty"` // of the event it is about
+	When    string    `json:"when,omitempty"`
+	Changes []change  `json:"changes,omitempty"` // to the reader's own copy
+	Note    string    `json:"note,omitempty"`
+	Text    string    `json:"text,omitempty"` // of a mail without a usable calendar part; its links are not made handy
+	Usable  bool      `json:"usable"`         // it can be applied
+	File    bool      `json:"file"`           // there is a calendar file to save
+	Block   bool      `json:"-"`              // there is a sender who can be blocked
 }
 
 type change struct {
-	Field, Old, New string
+	Field string `json:"field"`
+	Old   string `json:"old"`
+	New   string `json:"new"`
+}
+
+type blockedSender struct {
+	Sender string `json:"sender"` // comparison form, for the form
+	Name   string `json:"address"`
+	Since  string `json:"-"`
 }
 
 const maxHeld = 100
 
-// held lists what waits for a decision.
+// held lists what waits for a decision, and whose mail is not wanted.
 func (q *request) held() error {
-	sh, err := q.shelf()
+	p, err := q.heldPage()
 	if err != nil {
 		return err
+	}
+	return q.render(http.StatusOK, "held", "Held back", p)
+}
+
+func (q *request) heldPage() (p heldPage, err error) {
+	sh, err := q.shelf()
+	if err != nil {
+		return p, err
 	}
 	rows, err := q.s.db.ListQuarantine(q.ctx, q.user.ID, maxHeld+1)
 	if err != nil {
-		return err
+		return p, err
 	}
-	var p heldPage
 	if p.More = len(rows) > maxHeld; p.More {
 		rows = rows[:maxHeld]
 	}
 	for _, row := range rows {
 		it, err := q.heldItem(&sh, row)
 		if err != nil {
-			return err
+			return p, err
 		}
 		p.Items = append(p.Items, it)
 	}
-	return q.render(http.StatusOK, "held", "Held back", p)
+	blocked, err := q.s.db.BlockedSenders(q.ctx, q.user.ID)
+	for _, b := range blocked {
+		p.Blocked = append(p.Blocked, blockedSender{Sender: b.Sender, Name: oneLine(mailText(b.Sender), 200), Since: time.UnixMicro(b.Created).In(sh.zone).Format("2 January 2006")})
+	}
+	return p, err
 }
 
-// reasonWords put the intake's reasons into words; others are shown as they
-// are.
-func reasonText(reason string) string {
+// reasonWords put the intake's reasons into words.
+var reasonWords = map[string]string{
+	"unproven": "Nothing proves that the named sender wrote it.",
+	"speaker":  "Its sender is proven, but it speaks for somebody else.",
+	"token":    "It does not fit the invitation that it answers.",
+	"text":     "It answers in words, and only a person understands them.",
+	"policy":   "Your settings say that you decide about mail from this sender.",
+	"publish":  "It was published and is no invitation to you.",
+	"unusable": "Its calendar part cannot be used.",
+}
+
+// faultWords say what to do about a part that cannot be used.
+var faultWords = []struct{ detail, words string }{
+	{"winmail.dat", "It came in a format of Outlook's own (winmail.dat) that other programs cannot read. Ask the sender to answer again as plain text or HTML, or to write the answer in words."},
+	{"METHOD and method parameter disagree", "The mail says one thing outside and another inside about what it wants, so it is not applied. You can save the file and look at it."},
+	{"calendar parts disagree", "It holds two calendar parts that say different things, and nobody can tell which one you were meant to see. Ask the sender what is right."},
+	{"without a METHOD", "It is a plain calendar file, no invitation. You can save it and bring it into your calendar yourself."},
+}
+
+// reasonText says why a mail is held, and what the machines said about it.
+func reasonText(reason string) (words, detail string) {
 	key, detail, _ := strings.Cut(reason, ":")
-	return strings.TrimSuffix(oneLine(strings.ReplaceAll(key, "-", " ")+": "+strings.TrimSpace(detail), 300), ":")
+	detail = oneLine(strings.TrimSpace(detail), 300)
+	words = reasonWords[key]
+	if words == "" {
+		words = oneLine(key, 100)
+	}
+	if key == "unusable" {
+		for _, f := range faultWords {
+			if strings.Contains(detail, f.detail) {
+				words = f.words
+			}
+		}
+	}
+	return words, strings.TrimPrefix(detail, "imip: ")
 }
 
 func (q *request) heldItem(sh *shelf, row storage.Quarantined) (heldItem, error) {
-	it := heldItem{ID: row.ID, From: oneLine(mailText(row.From), 200), Reason: reasonText(row.Reason), At: agoText(time.UnixMicro(row.Created), q.now())}
+	it := heldItem{ID: row.ID, From: oneLine(mailText(row.From), 200), At: agoText(time.UnixMicro(row.Created), q.now()), Came: time.UnixMicro(row.Created).UTC(), File: row.File != "", Block: calendar.Address(row.From).Key() != ""}
+	it.Reason, it.Detail = reasonText(row.Reason)
 	msg, ok := q.heldMessage(row)
 	if !ok {
 		it.What = "A mail without a usable calendar part"
@@ -128,6 +188,12 @@ func (q *request) heldItem(sh *shelf, row storage.Quarantined) (heldItem, error)
 		} else {
 			it.Note = "The proposal would be shown among your invitations, for you to decide."
 			it.Changes = q.compare(sh, own, f, c)
+		}
+	case "PUBLISH":
+		it.What = "Publishes an event"
+		it.Note = "It would become an event of your own that nobody else knows of; nobody is told."
+		if own != nil && own.row.Flags&storage.FlagScheduling != 0 {
+			it.Usable, it.Note = false, "You have this event as a meeting with others, and what is published cannot change that."
 		}
 	case "REFRESH":
 		it.What = "Asks for the present state of your event"
@@ -226,41 +292,84 @@ func mailText(address string) string {
 }
 
 // decideHeld applies a held message to the reader's own copy, vouched for by
-// nobody but the reader, or throws it away. Ignoring tells the sender nothing
-// (A32).
+// nobody but the reader, throws it away, or blocks its sender as well. None of
+// it tells the sender anything (A32).
 func (q *request) decideHeld() error {
 	id, err := strconv.ParseInt(q.PathValue("id"), 10, 64)
 	if err != nil {
 		return errNoPage
 	}
-	rows, err := q.s.db.ListQuarantine(q.ctx, q.user.ID, 10000)
+	done, err := q.decide(id, q.PostForm.Get("do"))
 	if err != nil {
 		return err
 	}
-	var row *storage.Quarantined
-	for i := range rows {
-		if rows[i].ID == id {
-			row = &rows[i]
-		}
+	q.redirect(withDone("/held", done))
+	return nil
+}
+
+// decide does it and names the notice that says so.
+func (q *request) decide(id int64, what string) (done string, err error) {
+	row, err := q.s.db.Quarantined(q.ctx, q.user.ID, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", &problem{http.StatusNotFound, "This mail is not held any more", "It was applied or thrown away before."}
 	}
-	if row == nil {
-		return &problem{http.StatusNotFound, "This mail is not held any more", "It was applied or thrown away before."}
+	if err != nil {
+		return "", err
 	}
-	done := "ignored"
-	switch q.PostForm.Get("do") {
+	switch what {
 	case "ignore":
+		done = "ignored"
 	case "apply":
-		if err := q.applyHeld(q.ctx, *row); err != nil {
-			return err
-		}
 		done = "applied"
+		if err := q.applyHeld(q.ctx, row); err != nil {
+			return "", err
+		}
+	case "block":
+		key := calendar.Address(row.From).Key()
+		if key == "" {
+			return "", &problem{http.StatusConflict, "There is nobody to block", "This mail names no sender."}
+		}
+		if err := q.s.db.BlockSender(q.ctx, q.user.ID, key); err != nil {
+			return "", err
+		}
+		done = "blocked"
 	default:
-		return errBadForm
+		return "", errBadForm
 	}
 	if err := q.s.db.DeleteQuarantine(q.ctx, q.user.ID, id); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return "", err
+	}
+	return done, nil
+}
+
+// unblock lets a sender in again.
+func (q *request) unblock() error {
+	if err := q.s.db.UnblockSender(q.ctx, q.user.ID, q.PostForm.Get("sender")); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	q.redirect(withDone("/held", done))
+	q.redirect(withDone("/held", "unblocked"))
+	return nil
+}
+
+// heldFile hands out the calendar part of a held mail as a file to be saved:
+// it is a stranger's text and no page of ours (A37).
+func (q *request) heldFile() error {
+	id, err := strconv.ParseInt(q.PathValue("id"), 10, 64)
+	if err != nil {
+		return errNoPage
+	}
+	row, err := q.s.db.Quarantined(q.ctx, q.user.ID, id)
+	if err != nil {
+		return err
+	}
+	if row.File == "" {
+		return errNoPage
+	}
+	h := q.w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Content-Type", "text/calendar; charset=utf-8")
+	h.Set("Content-Disposition", `attachment; filename="held.ics"`)
+	_, _ = q.w.Write([]byte(row.File))
 	return nil
 }
 
@@ -269,11 +378,14 @@ func (q *request) applyHeld(ctx context.Context, row storage.Quarantined) error 
 	if !ok {
 		return &problem{http.StatusConflict, "There is nothing to apply", "This mail has no calendar part that could be used."}
 	}
+	if msg.Method() == "PUBLISH" {
+		return q.takePublished(msg)
+	}
 	speaker := speakerOf(msg)
 	if speaker == "" {
 		speaker = calendar.Address(row.From)
 	}
-	results, err := q.s.sched.Receive(ctx, scheduling.Inbound{Via: "mail", Proof: scheduling.Proof{Weak: true}, Originator: speaker,
+	results, err := q.s.sched.Receive(ctx, scheduling.Inbound{Via: "mail", Proof: scheduling.Proof{Weak: true, By: "user"}, Originator: speaker,
 		Recipients: []calendar.Address{q.meantFor(msg)}, Message: msg, RequestID: q.requestID()})
 	if err != nil {
 		return err
@@ -284,4 +396,38 @@ func (q *request) applyHeld(ctx context.Context, row storage.Quarantined) error 
 		}
 	}
 	return nil
+}
+
+// takePublished makes a published event one of the reader's own: nobody is its
+// organizer here, and nobody is told.
+func (q *request) takePublished(msg *calendar.Object) error {
+	sh, err := q.shelf()
+	if err != nil {
+		return err
+	}
+	o := itip.Defuse(msg) // A55
+	o.Remove("METHOD")
+	for _, c := range o.Components() {
+		for _, name := range []string{"ORGANIZER", "ATTENDEE", "REQUEST-STATUS"} {
+			c.Remove(name)
+		}
+	}
+	main, ok := sh.byName(sh.main)
+	if !ok {
+		return &problem{http.StatusConflict, "You have no calendar for it", "Choose a calendar for new events in your settings."}
+	}
+	put := scheduling.Put{Actor: q.actor(), Key: storage.ObjectKey{CollectionKey: main.CollectionKey, Name: q.s.sched.NewName()}, NoScheduling: true, RequestID: q.requestID()}
+	own, err := q.byUID(&sh, msg.UID())
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		if own.row.Flags&storage.FlagScheduling != 0 {
+			return &problem{http.StatusConflict, "This is a meeting with others", "What is published cannot change a meeting that you have with other people. It is still held back."}
+		}
+		put.Key, put.IfMatch = own.row.ObjectKey, []string{own.row.ETag}
+	}
+	put.Data = o.Bytes()
+	_, err = q.s.sched.Put(q.ctx, put)
+	return err
 }

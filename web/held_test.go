@@ -2,6 +2,8 @@ package web
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -142,4 +144,121 @@ func TestDeclineAProposal(t *testing.T) {
 		t.Fatal(err)
 	}
 	decline().want(t, 409, "The event is gone")
+}
+
+// Abuse A32: block once, and nothing of that sender is seen again; the sender
+// learns nothing.
+func TestBlockSender(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.account("alice", nil)
+	w.account("bob", nil)
+	b := w.signedIn("alice")
+	q := w.hold(alice, "mailto:Sam@Far.test", stranger)
+	w.hold(alice, "mailto:sam@far.test", "Buy\n\nnow")
+	kept := w.hold(alice, "mailto:carl@far.test", "Hello\n\nyou")
+	nobody := w.hold(alice, "", "Hello\n\nfrom nobody")
+	b.post(fmt.Sprintf("/held/%d", nobody.ID), url.Values{"do": {"block"}}).want(t, 409, "nobody to block")
+	w.signedIn("bob").post(fmt.Sprintf("/held/%d", q.ID), url.Values{"do": {"block"}}).want(t, 404)
+	b.post(fmt.Sprintf("/held/%d", q.ID), url.Values{"do": {"block"}}).want(t, 303)
+	page := b.get("/held?done=blocked")
+	page.want(t, 200, "The sender is blocked", "Blocked senders", "carl@far.test", "since 20 November 2026")
+	page.lacks(t, "Dinner", "Buy")
+	if blocked, err := w.db.SenderBlocked(t.Context(), alice.ID, "mailto:sam@far.test"); err != nil || !blocked {
+		t.Errorf("blocked: %v %v", blocked, err)
+	}
+	b.post("/held/unblock", url.Values{"sender": {"mailto:sam@far.test"}}).want(t, 303)
+	b.get("/held").lacks(t, "Blocked senders")
+	_ = kept
+}
+
+// The held mails by JSON, as the page has them.
+func TestHeldJSON(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.account("alice", nil)
+	q := w.hold(alice, "mailto:sam@far.test", stranger)
+	w.browser().get("/api/held").want(t, 403, `"error":"You are not signed in any more"`)
+	b := w.signedIn("alice")
+	b.get("/api/held").want(t, 200, fmt.Sprintf(`"id":"%d"`, q.ID), `"from":"sam@far.test"`, `"title":"Dinner \u003cb\u003enow\u003c/b\u003e"`, `"usable":true`, `"blocked":[]`)
+	send := func(path, body string, edit func(*http.Request)) reply {
+		return b.do(http.MethodPost, path, nil, func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+			r.Header.Set("Content-Type", "application/json")
+			if edit != nil {
+				edit(r)
+			}
+		})
+	}
+	path := fmt.Sprintf("/api/held/%d", q.ID)
+	send(path, `{"do":"burn"}`, nil).want(t, 400, `"error"`)
+	send(path, `{"do`, nil).want(t, 400)
+	send("/api/held/x", `{}`, nil).want(t, 404, `"error"`)
+	send(path, `{"do":"apply"}`, withHeader("Sec-Fetch-Site", "cross-site", "Origin", "https://evil.test")).want(t, 403)
+	r := send(path, `{"do":"apply"}`, nil)
+	r.want(t, 200, `{"done":"applied"}`)
+	if got := r.header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+	send(path, `{"do":"apply"}`, nil).want(t, 404, "not held any more")
+	w.stored(alice, "dinner@evil.test")
+}
+
+// Want 20, A37: a part that contradicts itself is a file to save, not a page;
+// what cannot be read says kindly what to do.
+func TestHeldFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.account("alice", nil)
+	w.account("bob", nil)
+	b := w.signedIn("alice")
+	keep := func(reason, file string) storage.Quarantined {
+		q, err := w.db.AddQuarantine(t.Context(), storage.Quarantined{Account: alice.ID, From: "mailto:sam@far.test", Reason: reason, Body: "Meeting\n\n<b>see file</b>", File: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	q := keep("unusable: imip: METHOD and method parameter disagree: \"CANCEL\" and \"REPLY\"", "BEGIN:VCALENDAR\r\n<script>alert(1)</script>\r\n")
+	keep("unusable: imip: content is in a winmail.dat", "")
+	page := b.get("/held")
+	page.want(t, 200, "one thing outside and another inside", "Save the file", "Ask the sender to answer again as plain text", "&lt;b&gt;see file")
+	page.lacks(t, "Apply it", "<script>alert")
+	path := fmt.Sprintf("/held/%d/file", q.ID)
+	f := b.get(path)
+	f.want(t, 200, "<script>")
+	for name, want := range map[string]string{"Content-Type": "text/calendar; charset=utf-8", "Content-Disposition": `attachment; filename="held.ics"`, "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"} {
+		if got := f.header.Get(name); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	w.signedIn("bob").get(path).want(t, 404)
+	b.get(fmt.Sprintf("/held/%d/file", q.ID+1)).want(t, 404)
+}
+
+// What is published becomes an event of the reader's own, without the strings
+// that a stranger put on it (A55), and never touches a meeting.
+func TestTakePublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.account("alice", nil)
+	b := w.signedIn("alice")
+	published := strings.NewReplacer("METHOD:REQUEST", "METHOD:PUBLISH", "dinner@evil.test", "concert@far.test", "ATTENDEE;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:alice@alpha.test\n", "ATTACH:file:///etc/passwd\n").Replace(stranger)
+	q := w.hold(alice, "mailto:sam@far.test", published)
+	b.get("/held").want(t, 200, "Publishes an event", "an event of your own")
+	b.post(fmt.Sprintf("/held/%d", q.ID), url.Values{"do": {"apply"}}).want(t, 303)
+	row, o := w.stored(alice, "concert@far.test")
+	text := string(o.Bytes())
+	if row.Flags&storage.FlagScheduling != 0 || strings.Contains(text, "METHOD") || strings.Contains(text, "ORGANIZER") || strings.Contains(text, "file:") {
+		t.Errorf("stored:\n%s", text)
+	}
+	q = w.hold(alice, "mailto:sam@far.test", strings.Replace(published, "LOCATION:Town", "LOCATION:Harbour", 1))
+	b.post(fmt.Sprintf("/held/%d", q.ID), url.Values{"do": {"apply"}}).want(t, 303)
+	if _, o := w.stored(alice, "concert@far.test"); o.Master().Text("LOCATION") != "Harbour" {
+		t.Error("a newer publication changed nothing")
+	}
+	w.put(alice, "meeting.ics", meeting)
+	q = w.hold(alice, "mailto:sam@far.test", strings.Replace(published, "concert@far.test", "meeting@test", 1))
+	b.get("/held").want(t, 200, "cannot change that")
+	b.post(fmt.Sprintf("/held/%d", q.ID), url.Values{"do": {"apply"}}).want(t, 409, "meeting with others")
 }

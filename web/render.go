@@ -95,6 +95,8 @@ var notices = map[string]string{
 	"revoked":   "The app password does not work any more.",
 	"applied":   "The message was applied to your calendar.",
 	"ignored":   "The message was thrown away. The sender was told nothing.",
+	"blocked":   "The sender is blocked: what came from there is thrown away, and so is what comes.",
+	"unblocked": "Mail of that sender is taken again.",
 	"dismissed": "Done.",
 	"countered": "The proposal was taken over; everybody is being told.",
 	"declined":  "The proposal was declined.",

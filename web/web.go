@@ -132,6 +132,10 @@ func (s *site) routes() http.Handler {
 	on("POST /invitations/news/{name}", signedIn, (*request).decideNews)
 	on("GET /held", signedIn, (*request).held)
 	on("POST /held/{id}", signedIn, (*request).decideHeld)
+	on("GET /held/{id}/file", signedIn, (*request).heldFile)
+	on("POST /held/unblock", signedIn, (*request).unblock)
+	on("GET /api/held", signedIn, (*request).heldJSON)
+	on("POST /api/held/{id}", signedIn, (*request).decideJSON)
 
 	on("GET /rsvp/{token}", anybody, (*request).rsvp)
 	on("POST /rsvp/{token}", anybody, (*request).answerRSVP)
@@ -164,7 +168,7 @@ func (s *site) run(w http.ResponseWriter, r *http.Request, who access, p page) {
 	switch {
 	case err != nil:
 	case who != anybody && q.user == nil:
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && !q.program() {
 			q.redirect("/?next=" + url.QueryEscape(r.URL.RequestURI()))
 			return
 		}

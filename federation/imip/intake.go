@@ -37,7 +37,24 @@ const (
 	ReasonToken    Reason = "token"    // the answer does not fit the address it was sent to
 	ReasonUnusable Reason = "unusable" // parts that disagree, winmail.dat, not valid, …
 	ReasonText     Reason = "text"     // a person answered in words
+	ReasonPolicy   Reason = "policy"   // the recipient wants to decide about mail from him
+	ReasonPublish  Reason = "publish"  // something published, which nobody has to take
 )
+
+// Admission is what a recipient's settings say about a mail.
+type Admission uint8
+
+const (
+	Admit Admission = iota
+	Hold            // he wants to decide
+	Drop            // he has blocked the sender
+)
+
+// Policies know what people want to have from whom (want 24). proven says that
+// somebody vouches for from.
+type Policies interface {
+	Admit(ctx context.Context, recipient, from calendar.Address, method string, proven bool) (Admission, error)
+}
 
 // Held is a mail that changes nothing until its recipient decides.
 type Held struct {
@@ -48,6 +65,7 @@ type Held struct {
 	Subject   string
 	Text      string           // first plain text part
 	Message   *calendar.Object // nil when unusable or absent; ORGANIZER mapped back
+	File      []byte           // a calendar part that must not be applied; UTF-8, may be nil
 	MessageID string
 	At        time.Time
 }
@@ -79,8 +97,9 @@ type Intake struct {
 	Verifier   *Verifier
 	Receiver   Receiver
 	Quarantine Quarantine
-	Bounces    Bounces // may be nil
-	Limiter    Limiter // may be nil
+	Policies   Policies // nil: everything that is proven is admitted
+	Bounces    Bounces  // may be nil
+	Limiter    Limiter  // may be nil
 	Limits     Limits
 	LoopID     string // of this installation; "" : no loop guard by name
 	MaxHops    int    // Received fields: 50
@@ -273,7 +292,19 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 	if in.Limiter != nil && !in.Limiter.Allow(sender, share, now) {
 		return reply(451, "4.7.1", "too much mail of this kind, try again later")
 	}
-	held := Held{Recipient: person, From: ev.From, Subject: m.Subject, Text: m.Text, MessageID: m.MessageID, At: now}
+	admission := Admit
+	if in.Policies != nil && ev.From != "" {
+		var err error
+		if admission, err = in.Policies.Admit(ctx, person, ev.From, m.Method, unproven == nil); err != nil {
+			in.log().ErrorContext(ctx, "settings not read", "error", err)
+			return reply(451, "4.3.0", "try again later")
+		}
+	}
+	if admission == Drop { // and the sender is told nothing (A32)
+		in.log().InfoContext(ctx, "mail of a blocked sender dropped", "message_id", m.MessageID)
+		return nil
+	}
+	held := Held{Recipient: person, From: ev.From, Subject: m.Subject, Text: m.Text, File: m.File, MessageID: m.MessageID, At: now}
 	keep := func(why Reason, err error) error {
 		held.Reason = why
 		if err != nil {
@@ -287,6 +318,9 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 		return nil
 	}
 	if m.Sort == SortOther {
+		if errors.Is(m.Fault, ErrTNEF) {
+			return keep(ReasonUnusable, m.Fault)
+		}
 		return keep(ReasonText, nil)
 	}
 	if m.Object == nil {
@@ -308,6 +342,12 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 	}
 	if err := Speaks(o, ev.From); err != nil {
 		return keep(ReasonSpeaker, err)
+	}
+	switch {
+	case m.Method == "PUBLISH": // RFC 5546 §3.2.1: nobody asked for it
+		return keep(ReasonPublish, nil)
+	case admission == Hold:
+		return keep(ReasonPolicy, nil)
 	}
 	results, err := in.Receiver.Receive(ctx, scheduling.Inbound{
 		Via: "mail", Proof: ev.Proof, Originator: ev.From, Recipients: []calendar.Address{person},

@@ -71,6 +71,7 @@ type Mail struct {
 	Object    *calendar.Object // nil unless SortCalendar and Fault is nil
 	Method    string           // of Object
 	Fault     error            // why the calendar part cannot be used
+	File      []byte           // first calendar part as text when it cannot be used, at most 256 KiB
 	Bounce    *Bounce          // with SortBounce
 
 	header     []field
@@ -350,6 +351,9 @@ func (w *walker) decide() {
 	case len(w.candidates) > 0:
 		m.Sort = SortCalendar
 		m.Object, m.Method, m.Fault = w.object()
+		if c := w.candidates[0]; m.Fault != nil && c.err == nil && len(c.text) <= 256<<10 && utf8.Valid(c.text) && bytes.IndexByte(c.text, 0) < 0 {
+			m.File = c.text
+		}
 		return
 	case w.report == "delivery-status":
 		m.Sort = SortBounce

@@ -33,6 +33,14 @@ type world struct {
 	answer   func(scheduling.Inbound) ([]scheduling.RecipientResult, error)
 	broken   error // of directory and quarantine
 	daveSign crypto.Signer
+	admit    map[string]Admission // by sender
+}
+
+func (w *world) Admit(_ context.Context, _, from calendar.Address, method string, proven bool) (Admission, error) {
+	if !proven && w.admit[from.Key()] != Drop || AttendeeMethod(method) && w.admit[from.Key()] == Hold {
+		return Admit, w.broken
+	}
+	return w.admit[from.Key()], w.broken
 }
 
 var testNow = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
@@ -61,7 +69,7 @@ func newWorld(t testing.TB) *world {
 	w.zone = zone{txt: map[string][]string{"s._domainkey.mail.test": {keyRecord(t, w.daveSign)}}, down: map[string]bool{}}
 	w.in = &Intake{
 		Rules: testRules(), Directory: w, Tokens: &Tokens{Store: w.store, Secret: []byte(strings.Repeat("k", 32))},
-		Verifier: &Verifier{LookupTXT: w.zone.lookup, AuthServ: "mx.alpha.test"}, Receiver: w, Quarantine: w, Bounces: w, LoopID: "node-1",
+		Verifier: &Verifier{LookupTXT: w.zone.lookup, AuthServ: "mx.alpha.test"}, Receiver: w, Quarantine: w, Policies: w, Bounces: w, LoopID: "node-1",
 		Now: func() time.Time { return testNow }, Log: slog.New(slog.DiscardHandler),
 	}
 	return w

@@ -33,7 +33,7 @@ func Process(m, current *calendar.Object, p Policy) (Outcome, error) {
 	self := calendar.NewAddressSet(p.Self...)
 	msg := m
 	if p.Outside {
-		msg = defuse(m)
+		msg = Defuse(m)
 	}
 	switch m.Method() {
 	case "REQUEST":
@@ -68,10 +68,10 @@ func fromOrganizer(m, current *calendar.Object, p Policy) bool {
 	return stored == nil || personKey(stored) == personKey(org)
 }
 
-// defuse takes out of a message from outside what acts in the receiving
+// Defuse takes out of a message from outside what acts in the receiving
 // program (abuse A55): procedure alarms, attachments and alarm sounds that
 // name local files. Alarms of others are dropped anyway (want 44).
-func defuse(m *calendar.Object) *calendar.Object {
+func Defuse(m *calendar.Object) *calendar.Object {
 	m = m.Clone()
 	var walk func(c *calendar.Component)
 	walk = func(c *calendar.Component) {

@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation/imip"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+)
+
+// people answers the mail intake's questions about who lives here, and keeps
+// mail that nothing vouches for until its recipient decides.
+type people struct{ db *storage.DB }
+
+func (p people) Local(ctx context.Context, a calendar.Address) (bool, error) {
+	found, err := p.db.Recipients(ctx, []string{a.Key()})
+	if err != nil {
+		return false, err
+	}
+	r, ok := found[a.Key()]
+	return ok && !r.Account.Disabled && r.Account.Kind != storage.KindGroup, nil
+}
+
+func (p people) Keep(ctx context.Context, h imip.Held) error {
+	found, err := p.db.Recipients(ctx, []string{h.Recipient.Key()})
+	if err != nil {
+		return err
+	}
+	r, ok := found[h.Recipient.Key()]
+	if !ok {
+		return nil // the account went away meanwhile
+	}
+	q := storage.Quarantined{Account: r.Account.ID, From: string(h.From), Reason: strings.TrimSuffix(string(h.Reason)+": "+h.Detail, ": "), File: string(h.File)}
+	if h.MessageID != "" {
+		sum := sha256.Sum256([]byte(h.MessageID + "\x00" + h.From.Key() + "\x00" + string(h.Reason)))
+		q.Key = hex.EncodeToString(sum[:16])
+	}
+	if h.Message != nil {
+		q.UID = h.Message.UID()
+		q.Body = string(h.Message.Bytes())
+	} else {
+		q.Body = h.Subject + "\n\n" + h.Text
+	}
+	_, err = p.db.AddQuarantine(ctx, q)
+	if errors.Is(err, storage.ErrInvalid) { // not UTF-8, or NUL: there is nothing to show
+		q.Body, q.File = "(a mail that cannot be shown)", ""
+		_, err = p.db.AddQuarantine(ctx, q)
+	}
+	return err
+}
+
+// Admit asks the recipient's settings (want 24): what is blocked goes away;
+// what others invite to is for people who are wanted. Answers to the own
+// invitations are always welcome.
+func (p people) Admit(ctx context.Context, to, from calendar.Address, method string, proven bool) (imip.Admission, error) {
+	found, err := p.db.Recipients(ctx, []string{to.Key()})
+	if err != nil {
+		return imip.Hold, err
+	}
+	r, ok := found[to.Key()]
+	if !ok {
+		return imip.Admit, nil
+	}
+	blocked, err := p.db.SenderBlocked(ctx, r.Account.ID, from.Key())
+	if err != nil {
+		return imip.Hold, err
+	}
+	switch {
+	case blocked:
+		return imip.Drop, nil
+	case !proven || imip.AttendeeMethod(method): // what is not proven is held anyway
+		return imip.Admit, nil
+	}
+	switch r.Account.Settings.MailIntake {
+	case "nobody":
+		return imip.Hold, nil
+	case "known":
+		known, err := p.known(ctx, r.Account, from)
+		if known {
+			return imip.Admit, err
+		}
+		return imip.Hold, err
+	}
+	return imip.Admit, nil
+}
+
+// known tells whether an account has met with somebody: it wrote to him, or he
+// stands in an event of its calendars; or he lives here.
+func (p people) known(ctx context.Context, a storage.Account, who calendar.Address) (bool, error) {
+	here, err := p.db.Recipients(ctx, []string{who.Key()})
+	if err != nil || len(here) > 0 {
+		return err == nil, err
+	}
+	if wrote, err := p.db.Wrote(ctx, a.ID, who.Key()); err != nil || wrote {
+		return wrote, err
+	}
+	rows, err := p.db.Mentioning(ctx, a.ID, who.Email(), 20)
+	if err != nil {
+		return false, err
+	}
+	for _, row := range rows {
+		o, err := calendar.Parse([]byte(row.Data), calendar.DefaultLimits())
+		if err != nil {
+			continue
+		}
+		for _, c := range o.Components() {
+			if slices.ContainsFunc(append(c.All("ATTENDEE"), c.All("ORGANIZER")...), func(q *calendar.Property) bool { return calendar.Address(q.Value()).Equal(who) }) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// Bounced turns a bounce of our own mail into the attendee's SCHEDULE-STATUS.
+func (p people) bounced(s *scheduling.Service) imip.Bounces { return bounces{s} }
+
+type bounces struct{ s *scheduling.Service }
+
+func (b bounces) Bounced(ctx context.Context, bind imip.Binding, st imip.BounceStatus) error {
+	return b.s.Bounced(ctx, bind.Account, bind.UID, bind.Attendee, "5.1")
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation/imip"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
+	"github.com/kalends/kalends/storage/storagetest"
+)
+
+// Want 24: everybody who is proven, people one has met with, nobody; a blocked
+// sender is dropped in each, also when nothing proves him.
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			db := storagetest.Open(t, e)
+			p := people{db}
+			a, err := db.CreateAccount(t.Context(), storage.Account{Handle: "alice", Emails: []string{"alice@alpha.test"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.CreateAccount(t.Context(), storage.Account{Handle: "bob", Emails: []string{"bob@alpha.test"}}); err != nil {
+				t.Fatal(err)
+			}
+			s := scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader})
+			c, err := db.CollectionByName(t.Context(), a.ID, "calendar")
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Sam's address stands across a folded line; "sam@far.test" is also the
+			// end of another address that she never met.
+			text := strings.ReplaceAll("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//t//EN\nBEGIN:VEVENT\nUID:u\nDTSTAMP:20261101T000000Z\nDTSTART:20261124T180000Z\nSUMMARY:x\nORGANIZER:mailto:alice@alpha.test\nATTENDEE:mailto:alice@alpha.test\nATTENDEE:MAILTO:Sa\n m@Far.test\nATTENDEE:mailto:not-carl@far.test\nEND:VEVENT\nEND:VCALENDAR\n", "\n", "\r\n")
+			if _, err := s.Put(t.Context(), scheduling.Put{Actor: scheduling.Actor{Account: a, By: a}, Key: storage.ObjectKey{CollectionKey: c.CollectionKey, Name: "u.ics"}, Data: []byte(text), NoScheduling: true}); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.BlockSender(t.Context(), a.ID, "mailto:spam@far.test"); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []struct {
+				intake, from, method string
+				proven               bool
+				want                 imip.Admission
+			}{
+				{"", "mailto:stranger@far.test", "REQUEST", true, imip.Admit},
+				{"everybody", "mailto:stranger@far.test", "REQUEST", true, imip.Admit},
+				{"known", "mailto:stranger@far.test", "REQUEST", true, imip.Hold},
+				{"known", "mailto:stranger@far.test", "REPLY", true, imip.Admit},
+				{"known", "mailto:sam@far.test", "REQUEST", true, imip.Admit},
+				{"known", "mailto:carl@far.test", "REQUEST", true, imip.Hold},
+				{"known", "mailto:bob@alpha.test", "REQUEST", true, imip.Admit},
+				{"nobody", "mailto:sam@far.test", "REQUEST", true, imip.Hold},
+				{"nobody", "mailto:sam@far.test", "REPLY", true, imip.Admit},
+				{"nobody", "mailto:spam@far.test", "REPLY", true, imip.Drop},
+				{"everybody", "mailto:Spam@Far.test", "REQUEST", false, imip.Drop},
+				{"nobody", "mailto:sam@far.test", "REQUEST", false, imip.Admit}, // held as unproven
+			} {
+				set := a.Settings
+				set.MailIntake = c.intake
+				if a, err = db.UpdateAccount(t.Context(), a.ID, storage.AccountChange{Settings: &set}); err != nil {
+					t.Fatal(err)
+				}
+				got, err := p.Admit(t.Context(), "mailto:alice@alpha.test", calendar.Address(c.from), c.method, c.proven)
+				if err != nil || got != c.want {
+					t.Errorf("%+v: %d %v", c, got, err)
+				}
+			}
+			// The same mail twice is held once; bytes that are no text do no harm.
+			h := imip.Held{Recipient: "mailto:alice@alpha.test", From: "mailto:x@far.test", Reason: imip.ReasonText, Subject: "s", Text: "t", MessageID: "1@far.test", At: time.Now()}
+			for range 2 {
+				if err := p.Keep(t.Context(), h); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.MessageID, h.Text = "2@far.test", "a\x00b\xff"
+			if err := p.Keep(t.Context(), h); err != nil {
+				t.Fatal(err)
+			}
+			if list, err := db.ListQuarantine(t.Context(), a.ID, 10); err != nil || len(list) != 2 {
+				t.Errorf("%d held: %v", len(list), err)
+			}
+		})
+	}
+}
