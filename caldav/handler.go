@@ -50,6 +50,7 @@ type Config struct {
 	RemoteAddr   func(*http.Request) netip.Addr
 	RequestID    func(context.Context) string
 	Refusals     Refusals
+	Push         *Push // nil: no WebDAV-Push
 	Now          func() time.Time
 	Log          *slog.Logger
 }
@@ -60,6 +61,7 @@ type Handler struct {
 	sched *scheduling.Service
 	auth  Authenticator
 	cfg   Config
+	dav   string // DAV header
 }
 
 // New returns the handler.
@@ -94,7 +96,11 @@ func New(db *storage.DB, sched *scheduling.Service, auth Authenticator, cfg Conf
 	if cfg.RequestID == nil {
 		cfg.RequestID = func(context.Context) string { return "" }
 	}
-	return &Handler{db: db, sched: sched, auth: auth, cfg: cfg}
+	h := &Handler{db: db, sched: sched, auth: auth, cfg: cfg, dav: davHeader}
+	if cfg.Push != nil {
+		h.dav += ", webdav-push"
+	}
+	return h
 }
 
 // request is one request on its way through the handler.
@@ -114,7 +120,7 @@ type request struct {
 // hands over to the method.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{h: h, w: w, r: r, ctx: r.Context()}
-	w.Header().Set("DAV", davHeader)
+	w.Header().Set("DAV", h.dav)
 	if err := q.serve(); err != nil {
 		q.fail(err)
 	}
@@ -176,7 +182,7 @@ func (q *request) serve() error {
 	if m.exists && q.missing() {
 		return errNotFound
 	}
-	return m.serve(q)
+	return q.quietly(m.serve)
 }
 
 // wanted are the columns that the request's own statement loads.

@@ -210,6 +210,9 @@ func (q *request) deleteObject() error {
 
 // postCalendar is RFC 5995: POST to the add-member URI makes a new member.
 func (q *request) postCalendar() error {
+	if !q.privs.Has(acl.Bind) {
+		return q.forbidden(acl.Bind)
+	}
 	if q.r.URL.Query().Get("action") != "add-member" {
 		return badRequest("a POST to a calendar is for ?action=add-member (RFC 5995)")
 	}

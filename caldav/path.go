@@ -28,10 +28,11 @@ const (
 	KindUnmapped             // a collection name in a home that nothing has yet
 	KindObject               // /dav/calendars/U/calendar/x.ics
 	KindInboxItem            // /dav/calendars/U/inbox/x.ics
+	KindPush                 // /dav/push/TOKEN : a registration for push messages
 	kinds
 )
 
-var kindNames = [kinds]string{"none", "site", "root", "principals", "principal folder", "principal", "calendars", "home", "calendar", "inbox", "outbox", "notification", "unmapped", "object", "inbox item"}
+var kindNames = [kinds]string{"none", "site", "root", "principals", "principal folder", "principal", "calendars", "home", "calendar", "inbox", "outbox", "notification", "unmapped", "object", "inbox item", "push registration"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -59,6 +60,7 @@ const (
 	maxNameOctets  = 255
 	principalsPath = root + "principals/"
 	calendarsPath  = root + "calendars/"
+	pushPath       = root + "push/"
 )
 
 // ParsePath reads an escaped path. Segments are decoded once; dot segments,
@@ -98,6 +100,8 @@ func ParsePath(escaped string) (Path, bool) {
 		p.Kind, p.Folder = KindPrincipalFolder, seg[2]
 	case seg[1] == "principals" && n == 4 && folders[seg[2]] != 0 && validHandle(seg[3]):
 		p.Kind, p.Folder, p.Handle = KindPrincipal, seg[2], seg[3]
+	case seg[1] == "push" && n == 3 && !slash:
+		p.Kind, p.Object, p.NoSlash = KindPush, seg[2], false
 	case seg[1] == "calendars" && n == 2:
 		p.Kind = KindCalendars
 	case seg[1] == "calendars" && n == 3 && validHandle(seg[2]):
@@ -150,6 +154,8 @@ func (p Path) String() string {
 		return calendarsPath + p.Handle + "/"
 	case KindObject, KindInboxItem:
 		return calendarsPath + p.Handle + "/" + escape(p.Collection) + "/" + escape(p.Object)
+	case KindPush:
+		return pushPath + escape(p.Object)
 	case KindNone:
 		return ""
 	}

@@ -58,6 +58,7 @@ type Config struct {
 	FreeBusyHide bool   `toml:"ischedule_freebusy_alike" help:"answer for people who show no busy times as for unknown ones"`
 	StrictSRV    bool   `toml:"ischedule_strict_srv" help:"believe a server outside of its domain only with DNSSEC or a certificate that names the domain"`
 	WalkParents  bool   `toml:"ischedule_walk_parents" help:"look for the service of a domain at its parent domains too"`
+	Push         bool   `toml:"webdav_push" help:"tell subscribed programs of changes over their push services"`
 	ReadTimeout  Dur    `toml:"read_timeout" help:"how long a client may take to send a request with its body"`
 	ShutdownWait Dur    `toml:"shutdown_wait" help:"how long running requests may take after the stop signal"`
 }
@@ -156,7 +157,7 @@ func DefaultConfig() Config {
 		DatabaseURL: "sqlite:kalends-data/kalends.db", HTTPListen: "127.0.0.1:8080", Management: "127.0.0.1:8081", DataDir: "kalends-data",
 		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), Lease: Dur(2 * time.Minute), HoldDelete: Dur(5 * time.Second),
 		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, MaxConns: 16, LocalInline: 250,
-		ISchedule: true, KeyLookup: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
+		ISchedule: true, KeyLookup: true, Push: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
 	}
 }
 

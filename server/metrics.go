@@ -21,6 +21,7 @@ type metrics struct {
 	requests *prometheus.HistogramVec
 	events   *prometheus.CounterVec
 	inbound  *prometheus.CounterVec
+	pushes   *prometheus.CounterVec
 }
 
 var knownMethods = map[string]bool{"GET": true, "HEAD": true, "PUT": true, "POST": true, "DELETE": true, "OPTIONS": true, "PROPFIND": true, "PROPPATCH": true, "REPORT": true, "MKCALENDAR": true, "MKCOL": true, "COPY": true, "MOVE": true, "ACL": true}
@@ -31,7 +32,8 @@ func newMetrics(db *storage.DB) *metrics {
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}}, []string{"method", "status"})
 	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kalends_delivery_total", Help: "Outcomes of delivery attempts."}, []string{"event"})
 	m.inbound = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kalends_ischedule_requests_total", Help: "iSchedule requests received."}, []string{"outcome"})
-	m.registry.MustRegister(m.requests, m.events, m.inbound, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.pushes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kalends_push_total", Help: "Push messages to subscribed programs: sent, failed; removed counts subscriptions."}, []string{"outcome"})
+	m.registry.MustRegister(m.requests, m.events, m.inbound, m.pushes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/kalends/kalends/caldav"
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/ischedule"
+	"github.com/kalends/kalends/push"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/server/auth"
 	"github.com/kalends/kalends/storage"
@@ -97,6 +98,7 @@ type server struct {
 	sched   *scheduling.Service
 	fed     *federationParts
 	metrics *metrics
+	push    *push.Sender // nil when switched off
 	node    string
 	public  http.Handler
 	cert    *certificate
@@ -149,10 +151,14 @@ func assemble(ctx context.Context, cfg *Config, db *storage.DB, log *slog.Logger
 		return nil, err
 	}
 	remote := func(r *http.Request) netip.Addr { return info(r.Context()).remote }
+	registrations, err := s.newPush(ctx)
+	if err != nil {
+		return nil, err
+	}
 	dav := caldav.New(db, s.sched, checker, caldav.Config{
 		MaxBody: cfg.MaxBody, MaxInstances: cfg.MaxInstances, MaxAttendees: cfg.MaxAttendees, Limits: sc.Limits,
 		ExternalURL: s.externalURL, RemoteAddr: remote, RequestID: RequestID,
-		Refusals: caldav.Refusals{Denied: auth.ErrDenied, Slow: auth.ErrSlow}, Log: log,
+		Refusals: caldav.Refusals{Denied: auth.ErrDenied, Slow: auth.ErrSlow}, Push: registrations, Log: log,
 	})
 	// An app password is for one program; it opens no pages (abuse A23).
 	people, err := auth.NewChecker(nil, time.Now)
@@ -347,7 +353,11 @@ func (s *server) serve(ctx context.Context, out io.Writer) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var background sync.WaitGroup
-	for _, f := range []func(context.Context){s.sched.Run, s.janitor, s.watch, s.db.AnalyzeNew} {
+	jobs := []func(context.Context){s.sched.Run, s.janitor, s.watch, s.db.AnalyzeNew}
+	if s.push != nil {
+		jobs = append(jobs, s.push.Run)
+	}
+	for _, f := range jobs {
 		background.Add(1)
 		go func() { defer background.Done(); f(work) }()
 	}
@@ -444,12 +454,16 @@ func (s *server) janitor(ctx context.Context) {
 	}
 }
 
-// watch wakes the worker when another process queued something.
+// watch wakes the worker when another process queued something, and the sender
+// of push messages when a calendar changed.
 func (s *server) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := s.db.Watch(ctx, func(topic, _ string) {
-			if topic == "delivery" {
+		err := s.db.Watch(ctx, func(topic, key string) {
+			switch {
+			case topic == storage.TopicDelivery:
 				s.sched.Wake()
+			case s.push != nil:
+				s.push.Notify(topic, key)
 			}
 		})
 		if ctx.Err() != nil {

@@ -74,6 +74,7 @@ func (tx *Tx) applyOne(ctx context.Context, w *Write, a Applied) error {
 	o := &w.Object
 	now := Micros(tx.Now())
 	account, collection := int64(o.Account), int64(o.ID)
+	tx.changed(o.Account)
 	if err := tx.s.later(ctx, `UPDATE collection SET seq = $3, tag = $4 WHERE account_id = $1 AND id = $2`, account, collection, a.Seq, a.Tag); err != nil {
 		return err
 	}
@@ -147,6 +148,7 @@ func (tx *Tx) applyMany(ctx context.Context, writes []Write, applied []Applied) 
 		c := tx.locked[o.CollectionKey]
 		if !bumped[o.CollectionKey] {
 			bumped[o.CollectionKey] = true
+			tx.changed(o.Account)
 			bumps = append(bumps, bumpRow{int64(c.Account), int64(c.ID), c.Seq, c.Tag})
 		}
 		journal[i] = journalRow{int64(o.Account), int64(o.ID), applied[i].Seq, o.Name, bit(w.Delete), applied[i].Tag}

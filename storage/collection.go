@@ -193,6 +193,7 @@ func (tx *Tx) lockHome(ctx context.Context, account AccountID) error {
 // properties, in the journal of the home, under its row lock.
 func (tx *Tx) bumpHome(ctx context.Context, k CollectionKey, deleted bool) error {
 	tag, now := tx.db.random(6), Micros(tx.Now())
+	tx.changed(k.Account)
 	n, err := tx.s.exec(ctx, `UPDATE collection SET seq = seq + 1, tag = $2, modified = $3 WHERE account_id = $1 AND name = ''`, int64(k.Account), tag, now)
 	if err := affectedOne(n, err); err != nil {
 		return err

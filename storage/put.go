@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -28,7 +29,13 @@ func (db *DB) PutPlain(ctx context.Context, p PlainPut) (PlainResult, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		out, err := db.putPlain(ctx, &p)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
+			if db.hub.listened.Load() > 0 {
+				db.tell([]note{{TopicCollection, strconv.FormatInt(int64(o.Account), 10)}})
+			}
+			return out, nil
+		}
+		if ctx.Err() != nil {
 			return out, err
 		}
 		switch classify(err) {

@@ -2,8 +2,10 @@ package storage
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +14,7 @@ import (
 // Topics of Notify and Watch.
 const (
 	TopicDelivery   = "delivery"   // something is due; key: ""
-	TopicCollection = "collection" // a collection changed; key: what the caller chose
+	TopicCollection = "collection" // a collection changed, or its properties; key: the account it belongs to, in decimal
 )
 
 // note is one notification of a transaction.
@@ -22,6 +24,7 @@ type note struct{ topic, key string }
 type hub struct {
 	mu       sync.Mutex
 	next     int
+	listened atomic.Int32 // number of watchers
 	watchers map[int]func(topic, key string)
 }
 
@@ -39,6 +42,14 @@ func (tx *Tx) Notify(topic, key string) {
 		}
 	}
 	tx.notes = append(tx.notes, n)
+}
+
+// changed tells the watchers of this process that an account's collections have
+// news.
+func (tx *Tx) changed(account AccountID) {
+	if tx.db.hub.listened.Load() > 0 {
+		tx.Notify(TopicCollection, strconv.FormatInt(int64(account), 10))
+	}
 }
 
 // publish adds the notifications for other processes to the transaction.
@@ -83,10 +94,12 @@ func (db *DB) Watch(ctx context.Context, fn func(topic, key string)) error {
 	db.hub.next++
 	db.hub.watchers[id] = fn
 	db.hub.mu.Unlock()
+	db.hub.listened.Add(1)
 	defer func() {
 		db.hub.mu.Lock()
 		delete(db.hub.watchers, id)
 		db.hub.mu.Unlock()
+		db.hub.listened.Add(-1)
 	}()
 	for db.pg != nil && ctx.Err() == nil {
 		if err := db.listen(ctx, fn); err != nil && ctx.Err() == nil {

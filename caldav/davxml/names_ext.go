@@ -95,6 +95,7 @@ var (
 	PContentEncoding       = Name{NSPush, "content-encoding"}
 	PContentUpdate         = Name{NSPush, "content-update"}
 	PExpires               = Name{NSPush, "expires"}
+	PNoSupportedTrigger    = Name{NSPush, "no-supported-trigger"}
 	PInvalidSubscription   = Name{NSPush, "invalid-subscription"}
 	PPropertyUpdate        = Name{NSPush, "property-update"}
 	PPushMessage           = Name{NSPush, "push-message"}
