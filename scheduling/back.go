@@ -2,6 +2,8 @@ package scheduling
 
 import (
 	"context"
+	"strconv"
+	"strings"
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling/itip"
@@ -9,28 +11,49 @@ import (
 )
 
 // deletedState names the snapshot of an object that its owner deleted, kept
-// for clients that move by DELETE and PUT (want 33).
+// for clients that move by DELETE and PUT (want 33). Its text is the number of
+// the calendar it was in, a line feed, and the object.
 const deletedState = "deleted"
 
 // keepDeleted remembers an object for the time in which it may return.
 func (d *delivery) keepDeleted(o storage.Object) {
 	if d.s.cfg.HoldDelete > 0 && o.Data != "" {
-		d.snapshots = append(d.snapshots, storage.Snapshot{Account: o.Account, UID: o.UID, Digest: deletedState, Data: o.Data})
+		d.snapshots = append(d.snapshots, storage.Snapshot{Account: o.Account, UID: o.UID, Digest: deletedState,
+			Data: strconv.FormatInt(int64(o.CollectionKey.ID), 10) + "\n" + o.Data})
 	}
+}
+
+// returns tells whether an object that comes within the hold time of its
+// DELETE is the one that went, and not a new event that has only the UID in
+// common: it turns up in another calendar (a move), or exactly as it was (an
+// undo), or people elsewhere have not been told yet that it went.
+func (d *delivery) returns(from string, in storage.CollectionKey, back, obj *calendar.Object) bool {
+	if from != strconv.FormatInt(int64(in.ID), 10) || itip.Unchanged(back, obj) {
+		return true
+	}
+	for _, o := range d.opens {
+		if o.Delivery.State == storage.DeliveryHeld {
+			return true
+		}
+	}
+	return false
 }
 
 // plan is itip.PlanChange, but for an object that returns within the hold time
 // of its DELETE: then what others had answered and what people elsewhere know
 // is as if it had never gone. back is the object as it was deleted, nil when
 // nothing returned.
-func (d *delivery) plan(ctx context.Context, c itip.Change, created bool) (plan itip.Plan, back *calendar.Object, err error) {
+func (d *delivery) plan(ctx context.Context, c itip.Change, in storage.CollectionKey, created bool) (plan itip.Plan, back *calendar.Object, err error) {
 	if created && d.s.cfg.HoldDelete > 0 {
 		data, err := d.tx.SnapshotSince(ctx, d.sender.ID, c.New.UID(), deletedState, d.now.Add(-d.s.cfg.HoldDelete))
 		if err != nil && !IsNotFound(err) {
 			return plan, nil, err
 		}
 		if err == nil {
-			back, _ = calendar.Parse([]byte(data), d.s.cfg.Limits)
+			from, text, _ := strings.Cut(data, "\n")
+			if back, _ = calendar.Parse([]byte(text), d.s.cfg.Limits); back != nil && !d.returns(from, in, back, c.New) {
+				back = nil
+			}
 		}
 	}
 	if back != nil {

@@ -189,7 +189,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	if err := d.open(ctx, idx.UID); err != nil {
 		return Result{}, err
 	}
-	plan, back, err := d.plan(ctx, c, slot.Existing == nil)
+	plan, back, err := d.plan(ctx, c, p.Key.CollectionKey, slot.Existing == nil)
 	if err != nil {
 		return Result{}, err
 	}

@@ -216,6 +216,27 @@ func sameMeaning(a *series, ac *calendar.Component, b *series, bc *calendar.Comp
 	return slices.Equal(a.canon(ac), b.canon(bc))
 }
 
+// Unchanged tells whether two objects say the same in every component, what
+// people answered and SEQUENCE included.
+func Unchanged(old, new *calendar.Object) bool {
+	a, b := read(old), read(new)
+	if (a.master == nil) != (b.master == nil) || len(a.order) != len(b.order) || len(a.ex) != len(b.ex) {
+		return false
+	}
+	for k := range a.ex {
+		if _, ok := b.ex[k]; !ok {
+			return false
+		}
+	}
+	for _, c := range a.components() {
+		n := b.at(a.keyAt(c))
+		if n == nil || sequenceOf(c) != sequenceOf(n) || !sameMeaning(a, c, b, n) {
+			return false
+		}
+	}
+	return true
+}
+
 // Significant tells whether new reschedules old (RFC 5546 §2.1.4, RFC 6638
 // §3.2.8): some component both have got another time or recurrence, or an
 // instance takes place at another time than before. EXDATE, a cancelled or a

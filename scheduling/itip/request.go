@@ -127,17 +127,19 @@ type merge struct {
 	self   calendar.AddressSet
 	out    *Outcome
 	rule   *series // the message's master without its EXDATEs
+
+	revived bool // the copy was cancelled as a whole, the event begins again
 }
 
 // run edits store, which g.cur reads. False: nothing of the message is new.
 func (g *merge) run(store *calendar.Object) bool {
 	// A cancelled event may begin again with a lower SEQUENCE.
-	revived := g.cur.dead() && !g.s.dead()
+	g.revived = g.cur.dead() && !g.s.dead()
 	stale := func(c, was *calendar.Component) bool {
 		if was == nil {
 			return false
 		}
-		if revived {
+		if g.revived {
 			return stampOf(c, g.p.Now).DTStamp.Before(stampOf(was, g.p.Now).DTStamp)
 		}
 		return older(c, was, g.p.Now)
@@ -252,7 +254,9 @@ func (g *merge) component(c *calendar.Component, key string, was *calendar.Compo
 		return n
 	}
 	private(n, from)
-	keepStatus(n, from)
+	if !g.revived {
+		keepStatus(n, from)
+	}
 	own, before := ownLine(n, g.self), ownLine(from, g.self)
 	sameTime := was != nil && g.s.timing(c) == g.cur.timing(was)
 	if own != nil && before != nil {
