@@ -32,7 +32,7 @@ func processCancel(m, current *calendar.Object, p Policy, self calendar.AddressS
 			if cur.master == nil && older(s.master, c, p.Now) {
 				continue
 			}
-			heard = heard || !isCancelled(c)
+			heard = heard || !isCancelled(c) || sequenceOf(s.master) > sequenceOf(c)
 			markCancelled(c, s.master)
 		}
 		if heard && p.DropCancelled {

@@ -23,6 +23,7 @@ type step struct {
 	full      bool     // REQUEST with all they have now
 	overrides []string // REQUEST with these overrides alone
 	redundant bool
+	again     bool   // the CANCEL repeats an earlier one
 	key       string // of a member, to look up what they see
 	inMaster  bool
 }
@@ -214,7 +215,9 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 		st.kind, st.full = KindNew, true
 		return st, true
 	case !has:
-		if d.a.cancelledWhole() {
+		// Deleting what was called off before: RFC 6638 §3.2.1.4 has a CANCEL
+		// for it, but people have been told.
+		if st.again = d.a.cancelledWhole(); st.again && d.b.o != nil {
 			return st, false
 		}
 		st.kind, st.cancelAll = KindCancelled, true
@@ -264,6 +267,18 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 	if st.full {
 		st.overrides = nil
 	}
+	if len(st.cancel) > 0 && !newMaster && !st.full && len(st.overrides) == 0 {
+		// He knows single instances: he is shown what is left, as somebody in
+		// the series is (its master without the instance).
+		for _, i := range d.instances {
+			if d.b.over[i.key] != nil && line(i.new, k) != nil && !isCancelled(i.new) {
+				st.overrides = append(st.overrides, i.key)
+			}
+		}
+		st.redundant = len(st.overrides) > 0
+		st.kind = KindCancelled
+		return st, true
+	}
 	if len(st.cancel) > 0 {
 		st.redundant = st.full && oldMaster && newMaster && d.exAdded && !force && !d.forceMaster && d.onlyExcluded(st.cancel)
 		if !st.full && len(st.overrides) == 0 {
@@ -311,7 +326,9 @@ func (d *diff) messages(opt MessageOptions) []Message {
 		switch {
 		case st.cancelAll:
 			if o := d.cancelAll(k, opt); o != nil {
-				out = append(out, newMessage(o, "CANCEL", from, st.people, KindCancelled))
+				m := newMessage(o, "CANCEL", from, st.people, KindCancelled)
+				m.Redundant = st.again
+				out = append(out, m)
 			}
 		case len(st.cancel) > 0:
 			if o := d.cancelSome(k, st.cancel, opt); o != nil {
@@ -363,7 +380,9 @@ func (d *diff) describe(k string, st step) []FieldChange {
 }
 
 // cancelAll is the CANCEL of everything a person had (RFC 5546 §3.2.5): the
-// master alone stands for the whole, single instances are named one by one.
+// master alone stands for the whole, and so does, without its RECURRENCE-ID,
+// the instance of somebody who knows no master when the event is deleted.
+// Where the event goes on, single instances are named one by one.
 func (d *diff) cancelAll(k string, opt MessageOptions) *calendar.Object {
 	gone := d.b.o == nil || d.b.cancelledWhole() || len(d.b.components()) == 0
 	var comps []*calendar.Component
@@ -376,8 +395,14 @@ func (d *diff) cancelAll(k string, opt MessageOptions) *calendar.Object {
 	} else {
 		for _, key := range d.a.order {
 			c := d.a.over[key]
-			if line(c, k) == nil || isCancelled(c) {
+			if line(c, k) == nil || isCancelled(c) && d.b.o != nil {
 				continue
+			}
+			if d.b.o == nil { // the event is no more: no reference to an instance
+				c = c.Clone()
+				c.Remove("RECURRENCE-ID")
+				comps = append(comps, d.cancelled(c, nil, true))
+				break
 			}
 			now := d.b.over[key]
 			out := gone

@@ -254,7 +254,7 @@ func (g *merge) component(c *calendar.Component, key string, was *calendar.Compo
 		return n
 	}
 	private(n, from)
-	if !g.revived {
+	if !g.revived || partstat(ownLine(c, g.self)) != "NEEDS-ACTION" {
 		keepStatus(n, from)
 	}
 	own, before := ownLine(n, g.self), ownLine(from, g.self)

@@ -14,6 +14,9 @@
 //     raise SEQUENCE, every component gets the highest stored value plus one;
 //     the CANCEL of a deletion gets plus two, so that it outranks an update
 //     planned from the same state that is still under way. It never falls.
+//   - Deleting an event ends it for everybody by a CANCEL without RECURRENCE-ID,
+//     also for somebody who knows single instances of it alone. When it was
+//     called off before, the CANCEL is Redundant.
 //   - An attendee's answer belongs to the attendee: in an organizer's change
 //     the PARTSTAT of others is put back, also in an override the client did
 //     not know of. A reschedule of a component asks everybody again. Cutting a
