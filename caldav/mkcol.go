@@ -3,6 +3,7 @@ package caldav
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/davxml"
@@ -35,7 +36,7 @@ func (q *request) mkcol() error {
 	if err != nil {
 		return err
 	}
-	if q.path.Kind == KindUnmapped && !body.Is(davxml.CCalendar) {
+	if q.path.Kind == KindUnmapped && !body.Is(davxml.CCalendar) && !body.Is(davxml.CSSubscribed) {
 		return precondition(davxml.DValidResourceType, "a calendar home holds calendars: send the resource types collection and calendar")
 	}
 	return q.create(body, davxml.DMkColResponse)
@@ -48,6 +49,12 @@ func (q *request) create(body *davxml.MakeCollection, answer davxml.Name) error 
 	c := storage.Collection{CollectionKey: storage.CollectionKey{Account: q.found.Home.ID}, Name: q.path.Collection, Kind: storage.CollectionCalendar,
 		Components: storage.CompEvent | storage.CompTodo | storage.CompJournal}
 	ch := q.plan(c, KindCalendar, body.Props, true)
+	if isSubscription(body) {
+		if !slices.Contains(ch.names, davxml.CSSource) {
+			return precondition(davxml.DValidResourceType, "a subscription has a CS:source with the address of the feed")
+		}
+		ch.set(func(c *storage.Collection) { c.Components = 0 })
+	}
 	if len(ch.failed) > 0 && answer == davxml.CMkCalendarResponse {
 		// RFC 4791 §5.3.1 has MKCALENDAR set properties as PROPPATCH does, and
 		// says no other form for their refusal.

@@ -164,6 +164,10 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 			set |= bit
 		}
 		return ch.set(func(c *storage.Collection) { c.Components = set })
+	case davxml.CSSource:
+		if !op.Remove && !validSource(op.Value) {
+			return bad(davxml.Name{}, "source holds one href, with a http, https, webcal or webcals URL")
+		}
 	case davxml.DResourceType:
 		if creating {
 			return failure{}

@@ -309,6 +309,10 @@ func writeResourceType(q *request, r *resource, b *davxml.Builder) {
 	case KindPrincipal:
 		b.Empties(davxml.DCollection, davxml.DPrincipal)
 	case KindCalendar:
+		if subscribed(r.col) {
+			b.Empties(davxml.DCollection, davxml.CSSubscribed)
+			return
+		}
 		b.Empties(davxml.DCollection, davxml.CCalendar)
 	case KindInbox:
 		b.Empties(davxml.DCollection, davxml.CScheduleInbox)
@@ -395,7 +399,7 @@ var componentBits = []struct {
 
 func writeComponents(q *request, r *resource, b *davxml.Builder) {
 	for _, c := range componentBits {
-		if r.col.Components&c.bit != 0 || r.path.Kind != KindCalendar && c.bit <= storage.CompFreeBusy && c.bit != storage.CompJournal {
+		if r.col.Components&c.bit != 0 || subscribed(r.col) && c.bit <= storage.CompTodo || r.path.Kind != KindCalendar && c.bit <= storage.CompFreeBusy && c.bit != storage.CompJournal {
 			b.Start(davxml.CComp)
 			b.Attr("name", c.name)
 			b.End()
