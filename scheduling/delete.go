@@ -120,7 +120,11 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete) error {
 	d.writes = append(d.writes, storage.Write{Object: *again, Delete: true})
 	d.keepDeleted(*again)
 	if f := plan.Forget; f != nil {
-		d.forget = append(d.forget, storage.Forgotten{Account: p.Key.Account, UID: have.UID, Sequence: int64(f.Sequence), DTStamp: micros(f.DTStamp), At: micros(now)})
+		left := storage.Forgotten{Account: p.Key.Account, UID: have.UID, Sequence: int64(f.Sequence), DTStamp: micros(f.DTStamp), At: micros(now)}
+		if plan.Left != nil {
+			left.Data = string(plan.Left.Bytes())
+		}
+		d.forget = append(d.forget, left)
 	}
 	return d.flush(ctx)
 }

@@ -10,6 +10,7 @@ import (
 // never see: stored as JSON in the object's row.
 type extra struct {
 	OrganizerTransp string                `json:"ot,omitempty"`      // attendee's copy: TRANSP as the organizer has it
+	Thrown          []string              `json:"thrown,omitempty"`  // attendee's copy: instances he took out himself
 	Replies         map[string]itip.Stamp `json:"replies,omitempty"` // organizer's copy: newest reply per attendee
 }
 
@@ -21,7 +22,7 @@ func readExtra(text string) (e extra) {
 }
 
 func (e extra) String() string {
-	if e.OrganizerTransp == "" && len(e.Replies) == 0 {
+	if e.OrganizerTransp == "" && len(e.Replies) == 0 && len(e.Thrown) == 0 {
 		return ""
 	}
 	b, _ := json.Marshal(e)

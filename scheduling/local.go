@@ -22,6 +22,7 @@ type copyOf struct {
 	removed bool
 
 	forgotten *itip.Stamp // of the copy that its owner deleted
+	left      string      // that copy, when he declined by that
 }
 
 // view is a parsed object and what it says of each attendee: people with equal
@@ -126,7 +127,8 @@ func (d *delivery) load(ctx context.Context, msgs []itip.Message) error {
 			return err
 		}
 		for _, f := range forgotten {
-			d.copies[f.Account].forgotten = &itip.Stamp{Sequence: int(f.Sequence), DTStamp: time.UnixMicro(f.DTStamp).UTC()}
+			c := d.copies[f.Account]
+			c.forgotten, c.left = &itip.Stamp{Sequence: int(f.Sequence), DTStamp: time.UnixMicro(f.DTStamp).UTC()}, f.Data
 		}
 	}
 	return nil
@@ -151,15 +153,18 @@ func (d *delivery) process(m itip.Message, c *copyOf, r storage.Recipient, lines
 	p := d.s.policy(r.Account, d.now)
 	p.Sender, p.Outside = m.Originator, d.outside
 	p.ServerTransp = c.row.Flags&storage.FlagServerTransp != 0
-	p.OrganizerTransp, p.LastReply = c.extra.OrganizerTransp, c.extra.Replies
+	p.OrganizerTransp, p.LastReply, p.Thrown = c.extra.OrganizerTransp, c.extra.Replies, c.extra.Thrown
 	var current *calendar.Object
 	if c.view != nil {
 		current = c.view.object
 	} else if d.outside { // messages between local people are never late
 		p.Forgotten = c.forgotten
+		if c.left != "" {
+			p.Left = d.viewOf(c.left).object
+		}
 	}
 	key := ""
-	if (m.Method == "REQUEST" || m.Method == "CANCEL" || m.Method == "ADD") && p.Forgotten == nil && len(p.LastReply) == 0 {
+	if (m.Method == "REQUEST" || m.Method == "CANCEL" || m.Method == "ADD") && p.Forgotten == nil && len(p.LastReply) == 0 && len(p.Thrown) == 0 {
 		var b strings.Builder
 		known := false
 		for _, a := range p.Self {
@@ -194,7 +199,7 @@ func (d *delivery) process(m itip.Message, c *copyOf, r storage.Recipient, lines
 	if done.err == nil && done.out.Store != nil {
 		done.view = &view{object: done.out.Store, lines: linesOf(done.out.Store)}
 	}
-	if key != "" {
+	if key != "" && len(done.out.Messages) == 0 { // a message speaks for one person
 		memo[key] = done
 	}
 	return done
@@ -259,7 +264,7 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 		if out.ServerTransp {
 			c.row.Flags |= storage.FlagServerTransp
 		}
-		c.extra.OrganizerTransp = out.OrganizerTransp
+		c.extra.OrganizerTransp, c.extra.Thrown = out.OrganizerTransp, out.Thrown
 		if c.row.ScheduleTag == "" || out.NewTag {
 			c.row.ScheduleTag = d.s.newID()
 		}

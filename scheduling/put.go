@@ -171,7 +171,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		}
 		own.Created, own.ScheduleTag = slot.Existing.Created, slot.Existing.ScheduleTag
 		ex = readExtra(slot.Existing.Extra)
-		c.ServerTransp, c.OrganizerTransp = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp
+		c.ServerTransp, c.OrganizerTransp, c.Thrown = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp, ex.Thrown
 	}
 	if slot.Existing == nil && !p.NoScheduling {
 		if err := d.invited(ctx, obj); err != nil {
@@ -220,7 +220,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	if idx, err = plan.Store.Index(); err != nil {
 		return Result{}, err
 	}
-	ex.OrganizerTransp = plan.OrganizerTransp
+	ex.OrganizerTransp, ex.Thrown = plan.OrganizerTransp, plan.Thrown
 	own.Data, own.ETag, own.Extra = data, ETag(data), ex.String()
 	own = fill(own, idx, plan.Role)
 	if plan.ServerTransp {

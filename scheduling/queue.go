@@ -96,7 +96,7 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 			}
 		}
 		if len(to) > 0 {
-			d.enqueue(d.sender.ID, m, to, "", state, at)
+			d.enqueue(d.sender.ID, m, to, "", d.stateAfter(m, uid, state), at)
 		}
 	}
 	if len(keys) == 0 {
@@ -129,7 +129,7 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 		sent := false
 		for _, m := range plan {
 			if !m.Redundant {
-				d.enqueue(d.sender.ID, m, []calendar.Address{again[k]}, "", state, at)
+				d.enqueue(d.sender.ID, m, []calendar.Address{again[k]}, "", d.stateAfter(m, uid, state), at)
 				sent = true
 			}
 		}
@@ -141,6 +141,21 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 		}
 	}
 	return nil
+}
+
+// stateAfter is the digest of what recipients know when a message has arrived:
+// the new state, or, of the first of two, what is between them. So each can be
+// taken back or planned again without the other.
+func (d *delivery) stateAfter(m itip.Message, uid, state string) string {
+	if m.Before == nil {
+		return state
+	}
+	if len(m.Before.Components()) == 0 {
+		return ""
+	}
+	data := string(m.Before.Bytes())
+	d.snapshots = append(d.snapshots, storage.Snapshot{Account: d.sender.ID, UID: uid, Digest: ETag(data), Data: data})
+	return ETag(data)
 }
 
 // sameAnswers is the earlier state with the answers that have come since: they

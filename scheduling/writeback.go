@@ -62,26 +62,9 @@ func (s *Service) writeBack(ctx context.Context, w storage.WriteBack) error {
 			if obj == nil || len(status) == 0 {
 				return false, nil
 			}
-			for k := range status { // an answer may have come before the status of the message it answers
-				if st := scheduleStatus(obj, k); st != "" && st != "1.0" {
-					delete(status, k)
-				}
-			}
-			return itip.ApplyStatus(obj, status), nil
+			return itip.CompleteStatus(obj, status), nil
 		})
 	})
-}
-
-// scheduleStatus is the SCHEDULE-STATUS that an object has for a party.
-func scheduleStatus(o *calendar.Object, key string) string {
-	for _, c := range o.Components() {
-		for _, p := range c.Props {
-			if (p.Name() == "ATTENDEE" || p.Name() == "ORGANIZER") && calendar.Address(p.Value()).Key() == key {
-				return storedStatus(p.Param("SCHEDULE-STATUS"))
-			}
-		}
-	}
-	return ""
 }
 
 // edit changes an account's scheduling object under its locks, in a

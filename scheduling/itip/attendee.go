@@ -100,6 +100,11 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 		}
 	}
 	answers = append(answers, gone...)
+	for _, k := range sortedKeys(b.ex) {
+		if _, before := a.ex[k]; !before || slices.Contains(c.Thrown, k) {
+			p.Thrown = append(p.Thrown, k)
+		}
+	}
 	addZones(store, c.Old)
 	if !c.Silent && !dead {
 		p.Messages = reply(read(store), answers, opt)
@@ -131,7 +136,7 @@ func planLeave(c Change, by calendar.AddressSet) (Plan, error) {
 		return p, nil
 	}
 	var answers []answer
-	answered := false
+	answered, declined := false, false
 	for _, n := range a.components() {
 		own := ownLine(n, by)
 		if own == nil || isCancelled(n) {
@@ -139,6 +144,7 @@ func planLeave(c Change, by calendar.AddressSet) (Plan, error) {
 		}
 		switch partstat(own) {
 		case "DECLINED":
+			declined = true
 			continue
 		case "NEEDS-ACTION":
 		default:
@@ -148,6 +154,14 @@ func planLeave(c Change, by calendar.AddressSet) (Plan, error) {
 	}
 	if answered || c.Force && len(answers) > 0 {
 		p.Messages = reply(a, answers, MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
+		p.Left = c.Old.Clone()
+		for _, n := range p.Left.Components() {
+			if own := ownLine(n, by); own != nil && !isCancelled(n) {
+				setPartstat(own, "DECLINED")
+			}
+		}
+	} else if declined {
+		p.Left = c.Old
 	}
 	return p, nil
 }

@@ -99,6 +99,11 @@ func cancelInstance(s *series, k string, cur *series, store *calendar.Object, p 
 		}
 		if cur.master != nil && (was != nil || cur.has(id)) {
 			cur.exclude(cur.master, id)
+			// An EXDATE bears no stamp: a late message that still has the
+			// instance must not count as new.
+			if q := c.Prop("DTSTAMP"); q != nil && stampOf(cur.master, p.Now).DTStamp.Before(stampOf(c, p.Now).DTStamp) {
+				cur.master.Set(q.Clone())
+			}
 		}
 	case was != nil:
 		markCancelled(was, c)

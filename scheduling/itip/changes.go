@@ -356,12 +356,45 @@ func (d *diff) messages(opt MessageOptions) []Message {
 		}
 		m := newMessage(o, "REQUEST", from, st.people, kind)
 		m.Redundant = st.redundant
+		if n := len(out); (st.cancelAll || len(st.cancel) > 0) && n > 0 && out[n-1].Method == "CANCEL" && !m.Redundant {
+			out[n-1].Before = d.between(st)
+		}
 		if kind == KindChanged {
 			m.Changes = d.describe(k, st)
 		}
 		out = append(out, m)
 	}
 	return out
+}
+
+// between is what people know when the CANCEL of their step has arrived and
+// the REQUEST after it has not: what was before, with the new state of the
+// cancelled instances.
+func (d *diff) between(st step) *calendar.Object {
+	if st.cancelAll {
+		return &calendar.Object{Component: calendar.NewComponent("VCALENDAR")}
+	}
+	o := d.a.o.Clone()
+	s := read(o)
+	for _, k := range st.cancel {
+		if was := s.over[k]; was != nil {
+			o.RemoveComponent(was)
+		}
+		if now := d.b.over[k]; now != nil {
+			o.Children = append(o.Children, now.Clone())
+		} else if _, out := s.ex[k]; !out && s.master != nil && recurs(s.master) {
+			id, ok := s.ids[k]
+			if !ok {
+				id = d.b.ids[k]
+				if x, ok := d.b.ex[k]; ok {
+					id = x
+				}
+			}
+			s.exclude(s.master, id)
+		}
+	}
+	addZones(o, d.b.o)
+	return o
 }
 
 // describe lists the changed fields of what one person sees.

@@ -119,13 +119,15 @@ func older(m, cur *calendar.Component, now time.Time) bool {
 	return stampOf(m, now).Compare(stampOf(cur, now)) < 0
 }
 
-// overtaken tells whether the master has been updated since c was sent, which
-// is about an instance the copy does not know. Some organizers count SEQUENCE
-// for each instance by itself, so both marks must be older.
-func overtaken(c, master *calendar.Component, now time.Time) bool {
-	if master == nil {
+// overtaken tells whether the copy has heard of newer things than c, from a
+// message about another part of the event: c is about an instance and the
+// master has been updated since, or c is the master and other, an instance, has
+// been. Some organizers count SEQUENCE for each instance by itself, so both
+// marks must be older.
+func overtaken(c, other *calendar.Component, now time.Time) bool {
+	if other == nil {
 		return false
 	}
-	a, b := stampOf(c, now), stampOf(master, now)
+	a, b := stampOf(c, now), stampOf(other, now)
 	return a.Sequence < b.Sequence && a.DTStamp.Before(b.DTStamp)
 }

@@ -156,6 +156,13 @@ func (r *replying) passed(c, target *calendar.Component) bool {
 		r.s.keyOf(c.Prop("DTSTART")) != r.cur.keyOf(target.Prop("DTSTART"))
 }
 
+// unseen tells whether the instance has got another time since the answer c to
+// the series was given: he cannot have meant that.
+func (r *replying) unseen(c *calendar.Component, k string) bool {
+	t := r.cur.over[k]
+	return sequenceOf(c) < sequenceOf(t) && recurs(r.cur.master) && rescheduled(r.cur, r.cur.derive(r.cur.ids[k]), r.cur, t)
+}
+
 // whole applies the answer for the master. It moves the instances that were
 // never answered separately; the others keep their answer (want 9).
 func (r *replying) whole() {
@@ -183,7 +190,7 @@ func (r *replying) whole() {
 	}
 	for _, k := range r.cur.order {
 		t := line(r.cur.over[k], r.key)
-		if t == nil || r.s.over[k] != nil || isCancelled(r.cur.over[k]) {
+		if t == nil || r.s.over[k] != nil || isCancelled(r.cur.over[k]) || r.unseen(c, k) {
 			continue
 		}
 		last, seen := r.p.LastReply[r.key+" "+k]

@@ -42,6 +42,9 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 		if p.Forgotten != nil && forgotten(mine, p) {
 			return Outcome{Status: statusSuccess}, nil // want 14: deleted is deleted
 		}
+		if p.Forgotten != nil {
+			out.Messages = declinedBefore(s, p, self)
+		}
 		// What he declined and threw away stays away.
 		kept := s.components()[:0:0]
 		for _, c := range s.components() {
@@ -52,7 +55,7 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 			}
 		}
 		if len(kept) == 0 || len(kept) == 1 && kept[0] == s.master && partstat(ownLine(s.master, self)) == "DECLINED" {
-			return Outcome{Status: statusSuccess}, nil
+			return Outcome{Status: statusSuccess, Messages: out.Messages}, nil
 		}
 		setComponents(mine, kept)
 		for i, c := range mine.Children {
@@ -69,15 +72,23 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 
 	store := current.Clone()
 	g := &merge{s: s, cur: read(store), p: p, self: self, out: &out}
-	if !g.run(store) {
-		return Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, OrganizerTransp: p.OrganizerTransp}, nil
+	any := g.run(store)
+	// An update that does not know his answer may mean that the organizer asked
+	// again and took the change back meanwhile: he is told once more.
+	out.Messages = answerAgain(read(store), g.kept, p, self)
+	if any {
+		addZones(store, mine)
+		dropZones(store)
 	}
-	addZones(store, mine)
-	dropZones(store)
-	if !changedOctets(current, store) {
-		return Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, OrganizerTransp: p.OrganizerTransp}, nil
+	if !any || !changedOctets(current, store) {
+		return Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, OrganizerTransp: p.OrganizerTransp, Thrown: p.Thrown, Messages: out.Messages}, nil
 	}
 	out.Store, out.Changed = store, true
+	for _, k := range p.Thrown {
+		if _, away := read(store).ex[k]; away {
+			out.Thrown = append(out.Thrown, k)
+		}
+	}
 	out.ServerTransp = out.ServerTransp && openTransp(read(store), self)
 	out.Kind, out.Changes = g.kind(read(current), read(store))
 	switch out.Kind {
@@ -126,7 +137,8 @@ type merge struct {
 	p      Policy
 	self   calendar.AddressSet
 	out    *Outcome
-	rule   *series // the message's master without its EXDATEs
+	rule   *series  // the message's master without its EXDATEs
+	kept   []answer // his answers that an update did not know
 
 	revived bool // the copy was cancelled as a whole, the event begins again
 }
@@ -163,6 +175,9 @@ func (g *merge) run(store *calendar.Object) bool {
 			continue
 		}
 		_, excluded := g.cur.ex[k]
+		if excluded && g.staysAway(c, k) {
+			continue
+		}
 		if was == nil && (excluded || g.cur.master == nil && len(g.cur.order) > 0) && partstat(ownLine(c, g.self)) == "DECLINED" {
 			continue // an instance he declined and threw away stays away
 		}
@@ -194,7 +209,7 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 			comps = append(comps, was) // a newer message about this instance came first
 			continue
 		}
-		if d, excluded := g.cur.ex[k]; was == nil && excluded && partstat(ownLine(c, g.self)) == "DECLINED" && !isFuture(c) {
+		if d, excluded := g.cur.ex[k]; was == nil && excluded && !isFuture(c) && (partstat(ownLine(c, g.self)) == "DECLINED" || g.staysAway(c, k)) {
 			g.s.exclude(master, d)
 			continue
 		}
@@ -209,19 +224,34 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 		id := g.cur.ids[k]
 		_, excluded := g.s.ex[k]
 		switch {
+		case overtaken(g.s.master, was, g.p.Now): // late: what came about this instance is newer
+			shown = append(shown, k)
+			comps = append(comps, was)
 		case isCancelled(was):
 			if excluded && g.inRule(id) {
 				shown = append(shown, k)
 				comps = append(comps, was)
 			}
 		case excluded || !recurs(g.s.master) || !g.s.has(id):
-		case !sameAlarms(was, g.cur.master):
+		default: // the organizer knows nothing special about it; its owner may
 			n := g.s.derive(id)
+			if n == nil || sameAlarms(was, g.cur.master) && !g.keepsAnswer(n, was) {
+				continue
+			}
 			private(n, was)
 			comps = append(comps, g.component(n, k, was))
 		}
 	}
 	g.s.include(master, shown...)
+	for _, k := range g.p.Thrown {
+		d, away := g.cur.ex[k]
+		if _, excluded := g.s.ex[k]; !away || excluded || g.s.over[k] != nil || !g.s.hasRule(d) {
+			continue
+		}
+		if c := g.s.derive(d); g.staysAway(c, k) {
+			g.s.exclude(master, d)
+		}
+	}
 	return comps
 }
 
@@ -258,13 +288,14 @@ func (g *merge) component(c *calendar.Component, key string, was *calendar.Compo
 		keepStatus(n, from)
 	}
 	own, before := ownLine(n, g.self), ownLine(from, g.self)
-	sameTime := was != nil && g.s.timing(c) == g.cur.timing(was)
 	if own != nil && before != nil {
-		// An answer under way to a remote organizer is not undone by a
-		// message that was sent before it arrived.
-		if g.p.Outside && sameTime && partstat(own) == "NEEDS-ACTION" && partstat(before) != "NEEDS-ACTION" {
+		if then := g.known(key, was); g.keepsAnswer(c, then) {
+			before = ownLine(then, g.self)
 			setPartstat(own, partstat(before))
 			copyParams(own, before, "DELEGATED-TO")
+			if sequenceOf(c) > sequenceOf(then) {
+				g.kept = append(g.kept, answer{n, own, partstat(own)})
+			}
 		}
 		for _, q := range before.Params() {
 			if len(q.Name) > 2 && q.Name[:2] == "X-" {
@@ -276,6 +307,91 @@ func (g *merge) component(c *calendar.Component, key string, was *calendar.Compo
 		g.transp(n, from, key)
 	}
 	return n
+}
+
+// known is what the copy said of an instance: its own component, or the
+// series.
+func (g *merge) known(key string, was *calendar.Component) *calendar.Component {
+	if was != nil || key == "" {
+		return was
+	}
+	if id, ok := g.s.ids[key]; ok && g.cur.hasRule(id) {
+		return g.cur.derive(id)
+	}
+	return nil
+}
+
+// keepsAnswer tells whether the owner's answer in was holds against what c, of
+// a message from another server, says of him. It does while the time stays the
+// same: the message may have been sent before his answer arrived, and some
+// servers always ask. (Between people of one server no message is under way.)
+func (g *merge) keepsAnswer(c, was *calendar.Component) bool {
+	own, before := ownLine(c, g.self), ownLine(was, g.self)
+	return g.p.Outside && own != nil && before != nil && partstat(before) != "NEEDS-ACTION" && partstat(own) != partstat(before) &&
+		!isCancelled(was) && !rescheduled(g.cur, was, g.s, c)
+}
+
+// staysAway tells whether an instance that its owner threw away, and so
+// declined, stays away although the component c of a message from another
+// server lists him with another answer. See keepsAnswer.
+func (g *merge) staysAway(c *calendar.Component, key string) bool {
+	d, away := g.cur.ex[key]
+	own := ownLine(c, g.self)
+	if !g.p.Outside || !away || own == nil || !slices.Contains(g.p.Thrown, key) || g.cur.master == nil {
+		return false
+	}
+	was := g.cur.derive(d)
+	if was == nil || partstat(own) != "DECLINED" && rescheduled(g.cur, was, g.s, c) {
+		return false
+	}
+	if partstat(own) != "DECLINED" && sequenceOf(c) > sequenceOf(g.cur.master) {
+		g.kept = append(g.kept, answer{c, own, "DECLINED"})
+	}
+	return true
+}
+
+// declinedBefore gives what the owner declined by deleting his copy his answer
+// again, where the message does not know it and the time is the same. It
+// returns the answer that is due, see answerAgain.
+func declinedBefore(s *series, p Policy, self calendar.AddressSet) []Message {
+	if !p.Outside || p.Left == nil {
+		return nil
+	}
+	left := read(p.Left)
+	var again []answer
+	for _, c := range s.components() {
+		k := s.keyAt(c)
+		was := left.at(k)
+		if was == nil && k != "" {
+			was = left.effective(k, s.ids[k])
+		}
+		own := ownLine(c, self)
+		if was == nil || partstat(ownLine(was, self)) != "DECLINED" || isCancelled(was) || partstat(own) == "DECLINED" || rescheduled(left, was, s, c) {
+			continue
+		}
+		setPartstat(own, "DECLINED")
+		if sequenceOf(c) > sequenceOf(was) {
+			again = append(again, answer{c, own, "DECLINED"})
+		}
+	}
+	return answerAgain(s, again, p, self)
+}
+
+// answerAgain is the REPLY with answers that an update did not know. That for
+// the whole lists all that he has in s, instance by instance.
+func answerAgain(s *series, answers []answer, p Policy, self calendar.AddressSet) []Message {
+	if AgentOf(organizerLine(s.o)) != AgentServer {
+		return nil
+	}
+	if slices.ContainsFunc(answers, func(a answer) bool { return a.c.Prop("RECURRENCE-ID") == nil }) {
+		for _, c := range s.components() {
+			own := ownLine(c, self)
+			if own != nil && !isCancelled(c) && !slices.ContainsFunc(answers, func(a answer) bool { return s.keyAt(a.c) == s.keyAt(c) }) {
+				answers = append(answers, answer{c, own, partstat(own)})
+			}
+		}
+	}
+	return reply(s, answers, MessageOptions{By: p.Self, Now: p.Now, ProdID: p.ProdID})
 }
 
 // transp chooses TRANSP of an updated component.

@@ -14,13 +14,25 @@ import (
 // server does not schedule are left alone. o itself is changed; the answer
 // tells whether it was. The caller gives an object that nobody else reads.
 func ApplyStatus(o *calendar.Object, status map[string]string) bool {
+	return applyStatus(o, status, func(string) bool { return true })
+}
+
+// CompleteStatus is ApplyStatus for lines that wait for the outcome of a
+// delivery: without a status, or with 1.0 (pending). What stands there
+// otherwise is newer, for an answer may come before the outcome of the message
+// it answers.
+func CompleteStatus(o *calendar.Object, status map[string]string) bool {
+	return applyStatus(o, status, func(has string) bool { return has == "" || has == "1.0" })
+}
+
+func applyStatus(o *calendar.Object, status map[string]string, may func(has string) bool) bool {
 	if o == nil || len(status) == 0 {
 		return false
 	}
 	changed := false
 	set := func(p *calendar.Property, v string) {
 		code, _, _ := strings.Cut(v, ";")
-		if code = strings.TrimSpace(code); AgentOf(p) != AgentServer || p.Param("SCHEDULE-STATUS") == code {
+		if code = strings.TrimSpace(code); AgentOf(p) != AgentServer || p.Param("SCHEDULE-STATUS") == code || !may(p.Param("SCHEDULE-STATUS")) {
 			return
 		}
 		if code == "" {

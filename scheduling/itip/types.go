@@ -34,7 +34,9 @@
 //     not get it back by an update that leaves his PARTSTAT at DECLINED.
 //   - An answer given outlives an update from another server that asks for it
 //     while the time stays the same: some servers always ask (RFC 6638 says
-//     nothing), and the answer may be under way.
+//     nothing), and the answer may be under way. When such an update has a
+//     higher SEQUENCE the answer is sent once more, so that the organizer has
+//     it in any case. So it is with what was declined by throwing it away.
 //   - An attendee may not change times, recurrence, ORGANIZER or the list of
 //     attendees (refused); what clients merely reformat is put back silently.
 package itip
@@ -69,6 +71,8 @@ type Change struct {
 	// Outcome.OrganizerTransp or Plan.OrganizerTransp gave it.
 	ServerTransp    bool
 	OrganizerTransp string
+	// Attendee's copy only: as the last Plan.Thrown or Outcome.Thrown gave it.
+	Thrown []string
 
 	// AllowReset lets the organizer ask an attendee again: PARTSTAT set to
 	// NEEDS-ACTION in a component that changed otherwise too is kept. Leave it
@@ -95,9 +99,16 @@ type Plan struct {
 	ServerTransp    bool
 	OrganizerTransp string
 
+	// Thrown, of an attendee's copy, is what storage must remember of the
+	// instances that he took out himself; opaque.
+	Thrown []string
+
 	// Forget is set on the DELETE of an attendee's copy: pass it as
 	// Policy.Forgotten when a message for that UID comes later (want 14).
 	Forget *Stamp
+	// Left, with Forget, is the copy with what its owner has declined, by
+	// deleting it or before: pass it as Policy.Left. Nil when that is nothing.
+	Left *calendar.Object
 }
 
 // Stamp orders messages of one sender about one UID: by SEQUENCE, then by
@@ -121,6 +132,11 @@ type Message struct {
 	Kind       Kind
 	Changes    []FieldChange     // for humans, on Kind Changed
 	Agents     map[string]string // recipient key -> SCHEDULE-AGENT when not SERVER (never delivered); none is planned today
+
+	// Before is set on a message that the next one of the same plan completes:
+	// what its recipients know of the object between the two. Nil when nothing
+	// follows, and a state without components when they know of nothing then.
+	Before *calendar.Object
 
 	// Redundant: another message of the same plan already tells the recipient
 	// everything (a CANCEL of the instances that a new EXDATE takes out). Local
@@ -163,6 +179,11 @@ type Policy struct {
 	// Forgotten is Plan.Forget of the copy the recipient deleted, nil when he
 	// never deleted one. Looked at only while current is nil.
 	Forgotten *Stamp
+	// Left is Plan.Left of that copy; nil when he declined nothing, or it is not
+	// known any more.
+	Left *calendar.Object
+	// Thrown is what the last Plan or Outcome for this copy gave.
+	Thrown []string
 	// LastReply holds, on the organizer's copy, Outcome.ReplyStamps of earlier
 	// replies (merged by key); nil when none came.
 	LastReply map[string]Stamp
@@ -187,6 +208,7 @@ type Outcome struct {
 	Messages     []Message        // e.g. the answer to a REFRESH
 
 	OrganizerTransp string           // to be kept beside Store; opaque
+	Thrown          []string         // to be kept beside Store; opaque
 	ReplyStamps     map[string]Stamp // to be merged into what Policy.LastReply gets next time
 	Replier         calendar.Address // whose answer was applied (REPLY), as the organizer's copy writes it
 	Kind            Kind             // what the inbox item means to the recipient; "" without one

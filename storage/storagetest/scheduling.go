@@ -25,7 +25,7 @@ func testForgotten(t *testing.T, db *storage.DB) {
 				if f.Account == b.ID {
 					name = "bob"
 				}
-				out += fmt.Sprintf("%s %d %d %d;", name, f.Sequence, f.DTStamp, f.At)
+				out += fmt.Sprintf("%s %d %d %d%s;", name, f.Sequence, f.DTStamp, f.At, f.Data)
 			}
 			return err
 		}))
@@ -35,8 +35,8 @@ func testForgotten(t *testing.T, db *storage.DB) {
 	now := time.Now()
 	at := storage.Micros(now.Add(-100 * day))
 	equal(t, "nothing yet", find("u"), "")
-	forget(storage.Forgotten{Account: a.ID, UID: "u", Sequence: 3, DTStamp: 30, At: at})
-	equal(t, "alice's", find("u"), fmt.Sprintf("alice 3 30 %d;", at))
+	forget(storage.Forgotten{Account: a.ID, UID: "u", Sequence: 3, DTStamp: 30, At: at, Data: " as it was"})
+	equal(t, "alice's", find("u"), fmt.Sprintf("alice 3 30 %d as it was;", at))
 	equal(t, "another UID", find("v"), "")
 	forget(storage.Forgotten{Account: a.ID, UID: "u", Sequence: -1, DTStamp: 40, At: storage.Micros(now)}, storage.Forgotten{Account: b.ID, UID: "v", DTStamp: 1, At: at})
 	equal(t, "replaced", find("u"), fmt.Sprintf("alice -1 40 %d;", storage.Micros(now)))
