@@ -16,6 +16,7 @@ import (
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/scheduling/itip"
+	"github.com/kalends/kalends/storage"
 	"github.com/kalends/kalends/storage/storagetest"
 )
 
@@ -190,7 +191,15 @@ func (s *script) command(name string, f []string) {
 	case "deliver":
 		s.deliver(f, opt)
 	case "bounce":
-		s.err = s.w.svc.Bounced(bg, s.w.account(f[0]).ID, f[1], address(f[2]), f[3])
+		// The newest delivery to the attendee came back.
+		list, err := s.w.db.Deliveries(bg, storage.DeliveryFilter{Account: s.w.account(f[0]).ID, UID: f[1], Limit: 100})
+		s.check(err)
+		for _, d := range list {
+			if d.RecipientKey == address(f[2]).Key() {
+				s.err = s.w.svc.Bounced(bg, scheduling.Bounce{Account: d.Account, UID: f[1], Attendee: address(f[2]), Delivery: d.ID, Detail: "no such mailbox"})
+				break
+			}
+		}
 	case "corrupt":
 		s.corrupt(f[0], f[1])
 	case "peer":

@@ -258,13 +258,57 @@ func (s *Service) lockUIDOf(ctx context.Context, tx *storage.Tx, key storage.Obj
 	return tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: row.UID}})
 }
 
-// Bounced notes on the organizer's copy that a message which had left could
-// not be delivered after all: SCHEDULE-STATUS of that attendee (RFC 6638
-// §3.2.9).
-func (s *Service) Bounced(ctx context.Context, account storage.AccountID, uid string, attendee calendar.Address, status string) error {
-	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
-		return s.edit(ctx, tx, account, uid, func(_ *storage.Object, obj *calendar.Object) (bool, error) {
-			return obj != nil && itip.ApplyStatus(obj, map[string]string{attendee.Key(): status}), nil
+// Bounce is a message that had left and came back.
+type Bounce struct {
+	Account  storage.AccountID
+	UID      string
+	Attendee calendar.Address
+	Delivery int64
+	Detail   string // the other side's words
+}
+
+// Bounced notes that a message could not be delivered after all: on the
+// delivery, and where it is the newest to that attendee, as his SCHEDULE-STATUS
+// 5.1 (RFC 6638 §3.2.9). He knows nothing then of what it said, so the next
+// change tells him all of it.
+func (s *Service) Bounced(ctx context.Context, b Bounce) error {
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		return s.edit(ctx, tx, b.Account, b.UID, func(_ *storage.Object, obj *calendar.Object) (bool, error) {
+			ds, err := tx.DeliveriesOf(ctx, b.Account, b.UID)
+			if err != nil {
+				return false, err
+			}
+			var back *storage.Delivery
+			newest := int64(-1)
+			for i, d := range ds {
+				if d.RecipientKey != b.Attendee.Key() || d.State == storage.DeliverySuperseded || d.State == storage.DeliveryWithdrawn {
+					continue
+				}
+				newest = max(newest, d.Turn)
+				if d.ID == b.Delivery && d.State == storage.DeliveryDone {
+					back = &ds[i]
+				}
+			}
+			if back == nil { // it is known already
+				return false, nil
+			}
+			now := s.cfg.Now()
+			back.State, back.Status, back.Detail, back.Updated, back.Written = storage.DeliveryFailed, "5.1", b.Detail, micros(now), true
+			back.Trace = appendTrace(back.Trace, nil, now, RecipientResult{Transport: back.Transport, Status: "5.1;Could not complete delivery", Detail: b.Detail})
+			if err := tx.UpdateDeliveries(ctx, []storage.Delivery{*back}); err != nil {
+				return false, err
+			}
+			if back.Turn < newest {
+				return false, nil
+			}
+			if err := tx.SetPeerStates(ctx, []storage.PeerState{{Account: b.Account, UID: b.UID, RecipientKey: b.Attendee.Key(), Updated: micros(now)}}); err != nil {
+				return false, err
+			}
+			return obj != nil && itip.ApplyStatus(obj, map[string]string{b.Attendee.Key(): "5.1"}), nil
 		})
 	})
+	if err == nil {
+		s.cfg.Observe("delivery.bounced", 1)
+	}
+	return err
 }

@@ -35,6 +35,7 @@ type Config struct {
 	MailFrom     string `toml:"mail_from" help:"sender address when we may not sign for the user (default: calendar@ the first domain)"`
 	MailIntake   string `toml:"mail_intake" help:"address whose sub-addresses come to our listener (default: calendar@ the first domain)"`
 	MailGateway  List   `toml:"mail_gateway" help:"local domains whose invitations by mail carry the intake address as organizer, so that answers come back to us; * for all"`
+	MailBounces  bool   `toml:"mail_bounces" help:"bounces of our mails come home to the intake address, so that organizers see what did not arrive; needs smtp_listen or lmtp_listen"`
 	SMTPListen   string `toml:"smtp_listen" help:"SMTP listener for incoming answers; empty: off"`
 	LMTPListen   string `toml:"lmtp_listen" help:"LMTP listener for incoming answers; host:port or unix:PATH; empty: off"`
 	TrustedAuth  string `toml:"mail_trusted_authserv" help:"host name whose Authentication-Results headers are believed"`
@@ -157,7 +158,7 @@ func DefaultConfig() Config {
 		DatabaseURL: "sqlite:kalends-data/kalends.db", HTTPListen: "127.0.0.1:8080", Management: "127.0.0.1:8081", DataDir: "kalends-data",
 		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), Lease: Dur(2 * time.Minute), HoldDelete: Dur(5 * time.Second),
 		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, MaxConns: 16, LocalInline: 250,
-		ISchedule: true, KeyLookup: true, Push: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
+		ISchedule: true, KeyLookup: true, MailBounces: true, Push: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
 	}
 }
 

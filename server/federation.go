@@ -189,10 +189,11 @@ func (f *federationParts) mail(ctx context.Context) error {
 		}
 	}
 	tokens := &imip.Tokens{Store: mailTokens{f.s.db}, Secret: secret}
+	listens := cfg.MailBounces && intake != "" && (cfg.SMTPListen != "" || cfg.LMTPListen != "")
 	rules := imip.Rules{From: imip.Mailbox{Name: "Kalends", Email: from}, Intake: intake, Domain: func(domain string) imip.DomainRules {
 		gateway := slices.Contains(cfg.MailGateway, "*") || slices.Contains(cfg.MailGateway, domain)
 		local := f.domains.has(domain)
-		return imip.DomainRules{Local: local, Gateway: local && gateway}
+		return imip.DomainRules{Local: local, Gateway: local && gateway, Bounces: local && listens}
 	}}
 	loop := ""
 	if names := f.domains.names(); len(names) > 0 {

@@ -118,11 +118,31 @@ func (p people) known(ctx context.Context, a storage.Account, who calendar.Addre
 	return false, nil
 }
 
-// Bounced turns a bounce of our own mail into the attendee's SCHEDULE-STATUS.
-func (p people) bounced(s *scheduling.Service) imip.Bounces { return bounces{s} }
+// bounces turns a bounce of our own mail into the attendee's SCHEDULE-STATUS.
+func (p people) bounced(s *scheduling.Service) imip.Bounces { return bounces{p.db, s} }
 
-type bounces struct{ s *scheduling.Service }
+type bounces struct {
+	db *storage.DB
+	s  *scheduling.Service
+}
 
-func (b bounces) Bounced(ctx context.Context, bind imip.Binding, st imip.BounceStatus) error {
-	return b.s.Bounced(ctx, bind.Account, bind.UID, bind.Attendee, "5.1")
+// Bounced finds the delivery that came back. A bounce that names another
+// mail than those that went to this attendee is forged or lost its way, and
+// changes nothing.
+func (b bounces) Bounced(ctx context.Context, bind imip.Binding, messageID string, st imip.BounceStatus) error {
+	list, err := b.db.Deliveries(ctx, storage.DeliveryFilter{Account: bind.Account, UID: bind.UID, Limit: 1000})
+	if err != nil {
+		return err
+	}
+	_, domain, _ := strings.Cut(messageID, "@")
+	for _, d := range list { // newest first
+		if d.RecipientKey != bind.Attendee.Key() || d.Transport != "mail" || d.WireID == "" {
+			continue
+		}
+		if messageID != "" && imip.DeliveryID(d.WireID, calendar.Address(d.Recipient), domain) != messageID {
+			continue
+		}
+		return b.s.Bounced(ctx, scheduling.Bounce{Account: bind.Account, UID: bind.UID, Attendee: bind.Attendee, Delivery: d.ID, Detail: strings.TrimSpace("came back: " + st.Status + " " + st.Detail)})
+	}
+	return nil
 }

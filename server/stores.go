@@ -184,7 +184,7 @@ type mailTokens struct{ db *storage.DB }
 const mailTokenLife = 5 * 366 * 24 * time.Hour
 
 func (m mailTokens) SaveToken(ctx context.Context, hash imip.TokenHash, b imip.Binding) error {
-	return m.db.SaveMailToken(ctx, storage.MailToken{Hash: hex.EncodeToString(hash[:]), Account: b.Account, UID: b.UID,
+	return m.db.SaveMailToken(ctx, storage.MailToken{Hash: hex.EncodeToString(hash[:]), Purpose: b.Purpose, Account: b.Account, UID: b.UID,
 		Attendee: string(b.Organizer) + "\n" + string(b.Attendee), Expires: time.Now().Add(mailTokenLife).UnixMicro()})
 }
 
@@ -197,10 +197,10 @@ func (m mailTokens) FindToken(ctx context.Context, hash imip.TokenHash) (imip.Bi
 		return imip.Binding{}, err
 	}
 	org, att, ok := cutLine(t.Attendee)
-	if !ok {
+	if !ok || t.Purpose != storage.TokenReply && t.Purpose != storage.TokenBounce {
 		return imip.Binding{}, imip.ErrNoToken
 	}
-	return imip.Binding{Account: t.Account, UID: t.UID, Organizer: calendar.Address(org), Attendee: calendar.Address(att)}, nil
+	return imip.Binding{Purpose: t.Purpose, Account: t.Account, UID: t.UID, Organizer: calendar.Address(org), Attendee: calendar.Address(att)}, nil
 }
 
 func cutLine(s string) (string, string, bool) {

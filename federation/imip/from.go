@@ -30,6 +30,7 @@ type DomainRules struct {
 	Local    bool // one of our domains
 	FromUser bool // From may be the user although we hold no mail key: the mail server signs
 	Gateway  bool // answers come home to the intake address
+	Bounces  bool // so do bounces: the envelope is a sub-address of it
 }
 
 // Sender is in whose name one mail leaves.
@@ -123,6 +124,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // Binding is what a token stands for: an answer that comes to its sub-address
 // is about this UID of this user and was asked of this attendee.
 type Binding struct {
+	Purpose   string // storage.TokenReply or storage.TokenBounce
 	Account   storage.AccountID
 	UID       string
 	Organizer calendar.Address
@@ -158,6 +160,9 @@ func (t *Tokens) Issue(ctx context.Context, b Binding) (string, error) {
 		return "", fmt.Errorf("%w: the token secret is too short", ErrConfig)
 	}
 	mac := hmac.New(sha256.New, t.Secret)
+	if b.Purpose != storage.TokenReply {
+		fmt.Fprintf(mac, "kalends-mail-%s\x00", b.Purpose)
+	}
 	fmt.Fprintf(mac, "kalends-mail-token\x00%d\x00%q\x00%q\x00%q", b.Account, b.UID, b.Organizer.Key(), b.Attendee.Key())
 	token := strings.ToLower(tokenText.EncodeToString(mac.Sum(nil)[:16]))
 	if err := t.Store.SaveToken(ctx, HashToken(token), b); err != nil {

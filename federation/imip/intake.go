@@ -77,9 +77,10 @@ type Quarantine interface {
 }
 
 // Bounces learns that a mail of ours could not be delivered. b is what the
-// token of the bounce's address stands for.
+// token of the bounce's address stands for, messageID names the mail that came
+// back, as the bounce says; "" when it does not say.
 type Bounces interface {
-	Bounced(ctx context.Context, b Binding, s BounceStatus) error
+	Bounced(ctx context.Context, b Binding, messageID string, s BounceStatus) error
 }
 
 // Limiter bounds how much mail one sender may cause and one recipient may get
@@ -209,7 +210,7 @@ func (in *Intake) Deliver(ctx context.Context, env Envelope, raw []byte) []error
 			}
 		}
 		if m.Sort == SortBounce {
-			out[i] = in.bounced(ctx, m, t)
+			out[i] = in.bounced(ctx, m, t, env)
 			continue
 		}
 		if m.Sort == SortAuto || m.Sort == SortOther && (t.binding == nil || env.From == "") {
@@ -262,22 +263,30 @@ func (in *Intake) addressed(ctx context.Context, m *Mail) ([]calendar.Address, e
 }
 
 // bounced tells whose invitation did not arrive. A bounce proves nothing; it
-// is believed only at the address of a token, which nobody but the mail
-// servers on the way and the attendee can know.
-func (in *Intake) bounced(ctx context.Context, m *Mail, t target) error {
-	if t.binding == nil || in.Bounces == nil {
+// is believed only at the address that the envelope of our mail had, which only
+// the mail servers on the way and the attendee know, from the null sender
+// (RFC 5321 §4.5.5), when it says that it is for good and about that attendee.
+func (in *Intake) bounced(ctx context.Context, m *Mail, t target, env Envelope) error {
+	if t.binding == nil || t.binding.Purpose != storage.TokenBounce || in.Bounces == nil || env.From != "" {
 		return nil
 	}
 	for _, s := range m.Bounce.Recipients {
-		if calendar.Address("mailto:"+s.Recipient).Key() != t.binding.Attendee.Key() && len(m.Bounce.Recipients) > 1 {
+		if !s.failed() || len(m.Bounce.Recipients) > 1 && calendar.Address("mailto:"+s.Recipient).Key() != t.binding.Attendee.Key() {
 			continue
 		}
-		if err := in.Bounces.Bounced(ctx, *t.binding, s); err != nil {
+		if err := in.Bounces.Bounced(ctx, *t.binding, m.Bounce.MessageID, s); err != nil {
 			in.log().ErrorContext(ctx, "bounce not recorded", "error", err)
 			return reply(451, "4.3.0", "try again later")
 		}
+		return nil
 	}
 	return nil
+}
+
+// failed tells whether a recipient will never get the mail (RFC 3464 §2.3.3):
+// delayed mail may arrive yet, and the other actions are no failures.
+func (s BounceStatus) failed() bool {
+	return s.Action == "failed" || s.Action == "" && strings.HasPrefix(s.Status, "5.")
 }
 
 // one applies the mail for one local person, or keeps it for him.

@@ -12,6 +12,7 @@ import (
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/scheduling/itip"
+	"github.com/kalends/kalends/storage"
 )
 
 // Sending is the part of a Submitter that Transport needs.
@@ -167,6 +168,18 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 	if err != nil {
 		return nil, l, "", err
 	}
+	// VERP: what comes back names the mail that it is about. The address is
+	// another than that of answers, which every reader of a forwarded mail
+	// knows: a bounce is believed at this one alone.
+	if t.Tokens != nil && t.Rules.rules(domain).Bounces {
+		bounce, err := t.Tokens.Issue(ctx, Binding{Purpose: storage.TokenBounce, Account: p.Account, UID: p.UID, Organizer: p.Originator, Attendee: to})
+		if err != nil {
+			return nil, l, "", err
+		}
+		if sender.Envelope, err = subAddress(t.Rules.Intake, bounce); err != nil {
+			return nil, l, "", err
+		}
+	}
 	object := o
 	if sender.Organizer.Email != "" {
 		object = asOrganizer(o, p.Originator, sender.Organizer)
@@ -179,7 +192,7 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 		l.Date = t.Now()
 	}
 	fromDomain := calendar.Address("mailto:" + sender.From.Email).Domain()
-	l.MessageID = deliveryID(p.WireID, to, fromDomain)
+	l.MessageID = DeliveryID(p.WireID, to, fromDomain)
 	if t.Actions != nil {
 		if l.Actions, err = t.Actions(ctx, p, to); err != nil {
 			return nil, l, "", fmt.Errorf("%w: %w", ErrTemporary, err)
@@ -200,8 +213,8 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 	return msg, l, fromDomain, err
 }
 
-// deliveryID is the Message-ID of one delivery, the same on every retry.
-func deliveryID(wireID string, to calendar.Address, domain string) string {
+// DeliveryID is the Message-ID of one delivery, the same on every retry.
+func DeliveryID(wireID string, to calendar.Address, domain string) string {
 	h := sha256.Sum256([]byte(wireID + "\x00" + to.Key()))
 	local, _, _ := strings.Cut(strings.Trim(wireID, "<>"), "@")
 	id := local + "." + hex.EncodeToString(h[:6]) + "@" + domain

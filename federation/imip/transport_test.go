@@ -215,8 +215,8 @@ func TestTransportStatus(t *testing.T) {
 func TestDeliveryID(t *testing.T) {
 	t.Parallel()
 	for wire, prefix := range map[string]string{"abc@x.test": "abc.", "<abc@x.test>": "abc.", "abc": "abc.", "a b": "", "": "", "a..b": "", strings.Repeat("x", 300): ""} {
-		id := deliveryID(wire, "mailto:dave@mail.test", "alpha.test")
-		if !wellFormedID(id) || !strings.HasPrefix(id, prefix) || id != deliveryID(wire, "MAILTO:DAVE@mail.test", "alpha.test") || id == deliveryID(wire, "mailto:carl@mail.test", "alpha.test") {
+		id := DeliveryID(wire, "mailto:dave@mail.test", "alpha.test")
+		if !wellFormedID(id) || !strings.HasPrefix(id, prefix) || id != DeliveryID(wire, "MAILTO:DAVE@mail.test", "alpha.test") || id == DeliveryID(wire, "mailto:carl@mail.test", "alpha.test") {
 			t.Errorf("%q: %q", wire, id)
 		}
 	}

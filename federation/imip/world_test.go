@@ -98,7 +98,7 @@ func (w *world) Keep(_ context.Context, h Held) error {
 	return w.broken
 }
 
-func (w *world) Bounced(_ context.Context, _ Binding, s BounceStatus) error {
+func (w *world) Bounced(_ context.Context, _ Binding, _ string, s BounceStatus) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bounces = append(w.bounces, s)
