@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kalends/kalends/caldav/acl"
+	"github.com/kalends/kalends/caldav/altcal"
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/scheduling"
@@ -37,37 +38,61 @@ func (q *request) getObject() error {
 	o := q.found.Object
 	q.markRead(o)
 	h := q.w.Header()
+	f := q.accepted()
 	h["Etag"] = []string{quote(o.ETag)}
-	h["Content-Type"] = []string{contentType(o.Component)}
+	h["Content-Type"] = []string{f.contentType(o.Component)}
+	h["Vary"] = append(h["Vary"], "Accept")
 	if o.ScheduleTag != "" {
 		h["Schedule-Tag"] = []string{quote(o.ScheduleTag)}
 	}
 	if q.r.Method == http.MethodHead {
 		h.Set("Last-Modified", time.UnixMicro(o.Modified).UTC().Format(http.TimeFormat))
-		h.Set("Content-Length", fmt.Sprint(o.Size))
+		if f == formatText {
+			h.Set("Content-Length", fmt.Sprint(o.Size))
+		}
 		return nil
+	}
+	data, err := q.convert(f, o.Data)
+	if err != nil {
+		return err
 	}
 	if h := q.r.Header; h["If-None-Match"] == nil && h["If-Match"] == nil && h["If-Modified-Since"] == nil && h["If-Unmodified-Since"] == nil && h["Range"] == nil {
 		q.w.Header()["Last-Modified"] = []string{time.UnixMicro(o.Modified).UTC().Format(http.TimeFormat)}
-		q.w.Header()["Content-Length"] = []string{itoa(len(o.Data))}
-		_, err := io.WriteString(q.w, o.Data)
+		q.w.Header()["Content-Length"] = []string{itoa(len(data))}
+		_, err := io.WriteString(q.w, data)
 		return ignoreWrite(err)
 	}
-	http.ServeContent(q.w, q.r, "", time.UnixMicro(o.Modified), strings.NewReader(o.Data))
+	http.ServeContent(q.w, q.r, "", time.UnixMicro(o.Modified), strings.NewReader(data))
 	return nil
 }
 
-// readObject reads the body of a PUT or POST: text/calendar in UTF-8.
-func (q *request) readObject() ([]byte, error) {
+// readObject reads the body of a PUT or POST as text/calendar in UTF-8; other
+// says that it came in another notation (RFC 7265, RFC 6321).
+func (q *request) readObject() (data []byte, other bool, err error) {
 	foreign := false
+	f := formatText
 	if ct := q.r.Header.Get("Content-Type"); ct != "" {
 		mt, params, err := mime.ParseMediaType(ct)
-		if err != nil || mt != "text/calendar" {
-			return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are text/calendar")
+		var known bool
+		if f, known = formatOf(mt); err != nil || !known {
+			return nil, false, precondition(davxml.CSupportedCalendarData, "calendar objects are text/calendar, application/calendar+json or application/calendar+xml")
 		}
 		cs := params["charset"]
 		foreign = cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "us-ascii")
 	}
+	body, err := q.readBody()
+	if err != nil {
+		return nil, false, err
+	}
+	if foreign && utf8.Valid(body) { // what is not UTF-8 is no valid data, whatever it says it is
+		return nil, false, precondition(davxml.CSupportedCalendarData, "calendar objects are in UTF-8")
+	}
+	data, err = q.read(f, body)
+	return data, f != formatText, err
+}
+
+// readBody reads a body of at most max-resource-size.
+func (q *request) readBody() ([]byte, error) {
 	limit := q.h.cfg.MaxBody
 	if q.r.ContentLength > limit {
 		return nil, tooLarge(limit)
@@ -81,9 +106,6 @@ func (q *request) readObject() ([]byte, error) {
 	}
 	if int64(buf.Len()) > limit {
 		return nil, tooLarge(limit)
-	}
-	if foreign && utf8.Valid(buf.Bytes()) { // what is not UTF-8 is no valid data, whatever it says it is
-		return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are in UTF-8")
 	}
 	return buf.Bytes(), nil
 }
@@ -111,15 +133,16 @@ func (q *request) put() error {
 	if q.r.Header.Get("Content-Range") != "" {
 		return badRequest("a PUT replaces the whole resource; Content-Range is not supported (RFC 9110 section 14.5)")
 	}
-	data, err := q.readObject()
+	data, other, err := q.readObject()
 	if err != nil {
 		return err
 	}
-	return q.store(data, q.objectKey(), false)
+	return q.store(data, q.objectKey(), other, false)
 }
 
-// store puts an object and writes the answer.
-func (q *request) store(data []byte, key storage.ObjectKey, location bool) error {
+// store puts an object and writes the answer. other says that data is not what
+// the client sent but the same in text/calendar.
+func (q *request) store(data []byte, key storage.ObjectKey, other, location bool) error {
 	res, err := q.h.sched.Put(q.ctx, scheduling.Put{
 		Actor: q.actor(), Key: key, Collection: q.found.Collection, Data: data,
 		IfMatch: etags(q.r.Header.Values("If-Match")), IfNoneMatch: etags(q.r.Header.Values("If-None-Match")),
@@ -150,13 +173,18 @@ func (q *request) store(data []byte, key storage.ObjectKey, location bool) error
 		h.Set("ETag", quote(res.ETag))
 		h.Set("Preference-Applied", "return=representation")
 		h.Set("Content-Location", path.String())
-		h.Set("Content-Type", contentType(res.Object.Component))
-		h.Set("Content-Length", itoa(len(res.Object.Data)))
+		f := q.accepted()
+		text, err := q.convert(f, res.Object.Data)
+		if err != nil {
+			return err
+		}
+		h.Set("Content-Type", f.contentType(res.Object.Component))
+		h.Set("Content-Length", itoa(len(text)))
 		q.w.WriteHeader(status)
-		_, err = io.WriteString(q.w, res.Object.Data)
+		_, err = io.WriteString(q.w, text)
 		return ignoreWrite(err)
 	}
-	if !res.Rewritten { // RFC 4791 §5.3.4: else the client must read what was stored
+	if !res.Rewritten && !other { // RFC 4791 §5.3.4: else the client must read what was stored
 		h.Set("ETag", quote(res.ETag))
 	}
 	q.w.WriteHeader(status)
@@ -216,11 +244,11 @@ func (q *request) postCalendar() error {
 	if q.r.URL.Query().Get("action") != "add-member" {
 		return badRequest("a POST to a calendar is for ?action=add-member (RFC 5995)")
 	}
-	data, err := q.readObject()
+	data, other, err := q.readObject()
 	if err != nil {
 		return err
 	}
-	return q.store(data, storage.ObjectKey{CollectionKey: q.found.Collection.CollectionKey, Name: q.h.sched.NewName()}, true)
+	return q.store(data, storage.ObjectKey{CollectionKey: q.found.Collection.CollectionKey, Name: q.h.sched.NewName()}, other, true)
 }
 
 // getCalendar gives the whole calendar as one iCalendar object, for programs
@@ -228,9 +256,11 @@ func (q *request) postCalendar() error {
 func (q *request) getCalendar() error {
 	c := q.found.Collection
 	h := q.w.Header()
+	f := q.accepted()
 	tag := quote(c.Tag + "-" + fmt.Sprint(c.Seq))
 	h.Set("ETag", tag)
-	h.Set("Content-Type", calendarType)
+	h.Set("Content-Type", f.contentType(""))
+	h.Add("Vary", "Accept")
 	h.Set("Last-Modified", time.UnixMicro(c.Modified).UTC().Format(http.TimeFormat))
 	for _, t := range etags(q.r.Header.Values("If-None-Match")) {
 		if t == "*" || quote(t) == tag {
@@ -246,9 +276,12 @@ func (q *request) getCalendar() error {
 		whole.Add(calendar.NewProperty("X-WR-CALNAME", calendar.EscapeText(c.DisplayName)))
 	}
 	sw := &statusWriter{w: q.w, status: http.StatusOK}
-	head := whole.Bytes()
+	stream := altcal.Stream{XML: f == formatXML}
 	end := []byte("END:VCALENDAR\r\n")
-	head = bytes.TrimSuffix(head, end)
+	head := bytes.TrimSuffix(whole.Bytes(), end)
+	if f != formatText {
+		head, end = stream.Begin(nil, whole), stream.End(nil)
+	}
 	zones := map[string]bool{}
 	wrote := false
 	for o, err := range q.h.db.List(q.ctx, c.CollectionKey, storage.ColumnData) {
@@ -277,7 +310,11 @@ func (q *request) getCalendar() error {
 				}
 				zones[id] = true
 			}
-			b = k.Append(b)
+			if f == formatText {
+				b = k.Append(b)
+			} else {
+				b = stream.Component(b, k)
+			}
 		}
 		if _, err := sw.Write(b); err != nil {
 			return nil

@@ -16,7 +16,7 @@ func (q *request) postOutbox() error {
 	if !q.privs.Has(acl.ScheduleSendFreeBusy) {
 		return q.forbidden(acl.ScheduleSendFreeBusy)
 	}
-	data, err := q.readObject()
+	data, _, err := q.readObject()
 	if err != nil {
 		return err
 	}

@@ -203,7 +203,23 @@ func (q *request) calendarData(resp *davxml.Response, r *resource, spec *davxml.
 		}
 		text = shaped
 	}
-	resp.Prop(davxml.CCalendarData).Text(text)
+	f := formatText
+	if spec != nil {
+		f, _ = formatOf(spec.ContentType)
+	}
+	if f == formatText {
+		resp.Prop(davxml.CCalendarData).Text(text)
+		return
+	}
+	text, err := q.convert(f, text)
+	if err != nil { // stored long ago and unreadable
+		resp.Missing(davxml.CCalendarData)
+		return
+	}
+	b := resp.Prop(davxml.CCalendarData)
+	b.Attr("content-type", formatTypes[f]) // RFC 4791 §9.6
+	b.Attr("version", "2.0")
+	b.Text(text)
 }
 
 // shape expands, limits and selects calendar data.

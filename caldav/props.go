@@ -157,10 +157,12 @@ func init() {
 		davxml.CSupportedCalendarComponentSet:  {on: calendars | on(KindInbox, KindOutbox), write: writeComponents},
 		davxml.CSupportedCalendarComponentSets: {on: homes, write: writeComponentSets},
 		davxml.CSupportedCalendarData: {on: calendars | on(KindInbox, KindOutbox), write: func(q *request, r *resource, b *davxml.Builder) {
-			b.Start(davxml.CCalendarData)
-			b.Attr("content-type", "text/calendar")
-			b.Attr("version", "2.0")
-			b.End()
+			for _, t := range formatTypes {
+				b.Start(davxml.CCalendarData)
+				b.Attr("content-type", t)
+				b.Attr("version", "2.0")
+				b.End()
+			}
 		}},
 		davxml.CSupportedCollationSet: {on: calendars | on(KindInbox), write: func(q *request, r *resource, b *davxml.Builder) {
 			for _, c := range []string{davxml.CollationASCII, davxml.CollationOctet, davxml.CollationUnicode} {

@@ -1,10 +1,10 @@
 package caldav
 
 import (
+	"io"
 	"iter"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kalends/kalends/caldav/acl"
@@ -86,8 +86,9 @@ func (q *request) checkReport(rep davxml.Report) error {
 		spec = &rep.PropSpec
 	}
 	if spec != nil && spec.Data != nil { // RFC 4791 §7.8, §7.9
-		if d := spec.Data; d.ContentType != "" && !strings.EqualFold(d.ContentType, "text/calendar") || d.Version != "" && d.Version != "2.0" {
-			return precondition(davxml.CSupportedCalendarData, "calendar data is given as text/calendar of version 2.0")
+		_, known := formatOf(spec.Data.ContentType)
+		if d := spec.Data; d.ContentType != "" && !known || d.Version != "" && d.Version != "2.0" {
+			return precondition(davxml.CSupportedCalendarData, "calendar data is given as text/calendar, application/calendar+json or application/calendar+xml of version 2.0")
 		}
 	}
 	return nil
@@ -520,12 +521,14 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	}
 	out := calendar.NewObject("-//Kalends//Kalends//EN")
 	out.Children = append(out.Children, answer)
-	text := out.Bytes()
+	f := q.accepted()
+	text := f.write(out)
 	h := q.w.Header()
-	h.Set("Content-Type", calendarType)
+	h.Set("Content-Type", f.contentType(""))
+	h.Add("Vary", "Accept")
 	h.Set("Content-Length", itoa(len(text)))
 	q.w.WriteHeader(http.StatusOK)
-	_, err = q.w.Write(text)
+	_, err = io.WriteString(q.w, text)
 	return ignoreWrite(err)
 }
 
