@@ -34,7 +34,7 @@ type Config struct {
 	FreeBusyTypes  bool                      // other domains see tentative and absent times as such: no
 	FreeBusyAlike  bool                      // who shows no busy time is answered like an unknown person: no
 	PerDomain      int                       // deliveries in flight per domain: 4
-	Workers        int                       // deliveries in flight: 16
+	Workers        int                       // deliveries in flight: 64; at most half of them to domains that did not answer of late
 	Lease          time.Duration             // how long a worker may hold a delivery before another one takes over: 2 min
 	Grace          time.Duration             // how long deliveries in flight may take when Run is to end: 10 s
 	LinkSecret     []byte                    // signs the links of Link, at least 32 octets; none: no links
@@ -52,6 +52,7 @@ type Service struct {
 	transport Transport
 	cfg       Config
 	wake      chan struct{}
+	health    *health
 
 	domains struct {
 		sync.Mutex
@@ -78,7 +79,7 @@ func New(db *storage.DB, t Transport, cfg Config) *Service {
 		cfg.PerDomain = 4
 	}
 	if cfg.Workers == 0 {
-		cfg.Workers = 16
+		cfg.Workers = 64
 	}
 	def(&cfg.HoldDelete, 5*time.Second)
 	def(&cfg.RetryMin, time.Minute)
@@ -98,7 +99,7 @@ func New(db *storage.DB, t Transport, cfg Config) *Service {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, int) {}
 	}
-	return &Service{db: db, transport: t, cfg: cfg, wake: make(chan struct{}, 1)}
+	return &Service{db: db, transport: t, cfg: cfg, wake: make(chan struct{}, 1), health: newHealth(cfg.PerDomain, cfg.Workers/2, cfg.Now)}
 }
 
 // SetTransport is for wiring: federation needs the Service and the Service

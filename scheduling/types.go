@@ -50,11 +50,13 @@ type RecipientResult struct {
 	Status    string // iTIP request status, "2.0;Success" (RFC 5546 §3.6, RFC 6638 §3.2.9)
 	Retry     bool   // temporary: try again later
 	NewWire   bool   // a retry is a new message on the wire (the peer answered)
-	Calendar  []byte // free/busy: VCALENDAR with METHOD:REPLY
-	Transport string // "ischedule", "mail", "local"
-	Proof     string // domain we signed as or that the peer proved
-	Detail    string // the peer's words, for the delivery view
-	Trace     []Step
+	// RetryAfter is how long the peer asked us to wait; 0: it did not.
+	RetryAfter time.Duration
+	Calendar   []byte // free/busy: VCALENDAR with METHOD:REPLY
+	Transport  string // "ischedule", "mail", "local"
+	Proof      string // domain we signed as or that the peer proved
+	Detail     string // the peer's words, for the delivery view
+	Trace      []Step
 }
 
 // Step is one line of a delivery's trace.

@@ -3,6 +3,7 @@ package scheduling
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +45,11 @@ func (s *Service) Run(ctx context.Context) {
 		}
 		wait := time.Second
 		if due, err := s.db.NextDue(ctx); err == nil && !due.IsZero() {
-			wait = min(wait, max(due.Sub(s.cfg.Now()), 20*time.Millisecond))
+			now := s.cfg.Now()
+			wait = min(wait, max(due.Sub(now), 20*time.Millisecond))
+			if due.Before(now.Add(-time.Second)) { // it waits for a place of its domain, whose end wakes us
+				wait = 250 * time.Millisecond
+			}
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -69,7 +74,7 @@ func (s *Service) Step(ctx context.Context, spawn func(func())) bool {
 // step is Step whose deliveries live as long as flight.
 func (s *Service) step(ctx, flight context.Context, spawn func(func())) bool {
 	did := s.stepRefresh(ctx)
-	claimed, err := s.db.Claim(ctx, s.cfg.Node, s.cfg.Now(), s.cfg.Lease, 64, s.cfg.PerDomain)
+	claimed, err := s.db.ClaimFor(ctx, s.cfg.Node, s.cfg.Now(), s.cfg.Lease, s.cfg.Workers, s.health.rule)
 	if err != nil {
 		s.complain(ctx, "the delivery queue cannot be read", err)
 		return false
@@ -84,7 +89,8 @@ func (s *Service) step(ctx, flight context.Context, spawn func(func())) bool {
 	}
 	for _, id := range order {
 		g := groups[id]
-		spawn(func() { s.carry(flight, g) })
+		done := s.health.begin(g[0].Domain)
+		spawn(func() { done(s.carry(flight, g)) })
 	}
 	return s.stepWriteBack(ctx) || did || len(claimed) > 0
 }
@@ -101,8 +107,9 @@ func (s *Service) complain(ctx context.Context, what string, err error) {
 	}
 }
 
-// carry hands one message to its transport and records what came of it.
-func (s *Service) carry(ctx context.Context, g []storage.Claimed) {
+// carry hands one message to its transport and records what came of it. It
+// tells whether the other side was there, whatever it said.
+func (s *Service) carry(ctx context.Context, g []storage.Claimed) (there bool) {
 	first := g[0]
 	now := s.cfg.Now()
 	var res []RecipientResult
@@ -129,8 +136,9 @@ func (s *Service) carry(ctx context.Context, g []storage.Claimed) {
 		res, err = s.transport.Send(ctx, p)
 	}
 	if ctx.Err() != nil && err != nil {
-		return // shutting down: the lease runs out and another worker takes over
+		return false // shutting down: the lease runs out and another worker takes over
 	}
+	there = slices.ContainsFunc(res, func(r RecipientResult) bool { return !r.Retry || r.NewWire })
 	done := make([]storage.Delivery, 0, len(g))
 	for _, c := range g {
 		d := c.Delivery
@@ -153,7 +161,7 @@ func (s *Service) carry(ctx context.Context, g []storage.Claimed) {
 		}
 		if try == 5 || ctx.Err() != nil {
 			s.complain(ctx, "the outcome of a delivery could not be stored; it will be tried again", err)
-			return
+			return there
 		}
 		time.Sleep(100 * time.Millisecond << try)
 	}
@@ -161,6 +169,7 @@ func (s *Service) carry(ctx context.Context, g []storage.Claimed) {
 		s.cfg.Observe("delivery."+d.Transport+"."+stateName(d.State), 1)
 		s.cfg.Log.Info("delivery", "recipient_domain", d.Domain, "uid", d.UID, "transport", d.Transport, "state", stateName(d.State), "status", d.Status, "attempt", d.Attempts, "request", first.Message.RequestID)
 	}
+	return there
 }
 
 func stateName(s storage.DeliveryState) string {
@@ -186,7 +195,7 @@ func (s *Service) outcome(d storage.Delivery, r RecipientResult, now time.Time) 
 	d.Trace = appendTrace(d.Trace, r.Trace, now, r)
 	if r.Retry {
 		if micros(now) < d.Expires {
-			d.State, d.NotBefore, d.Status = storage.DeliveryQueued, micros(now.Add(s.backoff(d.Attempts))), "1.0"
+			d.State, d.NotBefore, d.Status = storage.DeliveryQueued, micros(now.Add(max(s.backoff(d.Attempts), min(r.RetryAfter, s.cfg.RetryMax)))), "1.0"
 			if d.Transport != transportLocal {
 				d.Transport = "" // chosen anew next time
 			}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 )
@@ -19,8 +20,19 @@ const claimRounds = 8
 // different WireIDs of one domain are in flight at a time (0: any number);
 // claims of all nodes take turns, so that this holds among them as well.
 func (db *DB) Claim(ctx context.Context, owner string, now time.Time, lease time.Duration, limit, perDomain int) (out []Claimed, err error) {
+	if perDomain <= 0 {
+		perDomain = math.MaxInt
+	}
+	return db.ClaimFor(ctx, owner, now, lease, limit, func() func(string) int { return func(string) int { return perDomain } })
+}
+
+// ClaimFor is Claim with a number for each domain. rule is called once for each
+// run of the transaction; what it returns tells how many different WireIDs of a
+// domain may be in flight, 0 for none now. It may be asked about a domain
+// several times and must not answer less the second time.
+func (db *DB) ClaimFor(ctx context.Context, owner string, now time.Time, lease time.Duration, limit int, rule func() func(domain string) int) (out []Claimed, err error) {
 	err = db.Tx(ctx, func(ctx context.Context, tx *Tx) error {
-		out, err = tx.claim(ctx, owner, Micros(now), Micros(now.Add(lease)), limit, perDomain)
+		out, err = tx.claim(ctx, owner, Micros(now), Micros(now.Add(lease)), limit, rule())
 		return err
 	})
 	return out, err
@@ -30,7 +42,7 @@ const claimable = ` FROM delivery d JOIN message m ON m.account_id = d.account_i
 	WHERE d.state <= 3 AND NOT EXISTS (SELECT 1 FROM delivery p
 		WHERE p.account_id = d.account_id AND p.uid = d.uid AND p.recipient_key = d.recipient_key AND p.turn < d.turn AND p.state <= 3)`
 
-func (tx *Tx) claim(ctx context.Context, owner string, now, until int64, limit, perDomain int) ([]Claimed, error) {
+func (tx *Tx) claim(ctx context.Context, owner string, now, until int64, limit int, perDomain func(string) int) ([]Claimed, error) {
 	if limit <= 0 || owner == "" {
 		return nil, nil
 	}
@@ -52,7 +64,7 @@ func (tx *Tx) claim(ctx context.Context, owner string, now, until int64, limit, 
 			wires = map[string]bool{}
 			flight[p.domain] = wires
 		}
-		if !wires[p.wire] && perDomain > 0 && len(wires) >= perDomain {
+		if !wires[p.wire] && len(wires) >= perDomain(p.domain) {
 			return false
 		}
 		wires[p.wire] = true
@@ -60,10 +72,13 @@ func (tx *Tx) claim(ctx context.Context, owner string, now, until int64, limit, 
 	}
 	full := []string{}
 	for _, p := range live {
-		_ = use(p)
+		if flight[p.domain] == nil {
+			flight[p.domain] = map[string]bool{}
+		}
+		flight[p.domain][p.wire] = true
 	}
 	for domain, wires := range flight {
-		if perDomain > 0 && len(wires) >= perDomain {
+		if len(wires) >= perDomain(domain) {
 			full = append(full, domain)
 		}
 	}

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/dkim"
@@ -220,6 +222,18 @@ func (j *job) sign(target string, p part, dialect Dialect) (http.Header, []byte,
 	return h, body, nil
 }
 
+// retryAfter reads how long a peer asks to wait, in seconds or as a date
+// (RFC 9110 §10.2.3); 0 when it says nothing usable.
+func retryAfter(v string, now time.Time) time.Duration {
+	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, t.Sub(now))
+	}
+	return 0
+}
+
 // hostHeader is the Host of a request: without the port that https has anyway
 // (RFC 9110 §4.2.3). Front servers drop it, and a signature that covers it would
 // not pass behind them.
@@ -252,11 +266,12 @@ func (j *job) read(p part, r reply, answer Answer) []Delivery {
 				Retry:     o.Disposition == Retry,
 				// After an answer for each recipient, a retry is a message of
 				// its own; after anything else it repeats this one (§7.7).
-				NewWire:   o.Disposition == Retry && r.status == http.StatusOK && answer.Err == nil,
-				Calendar:  o.CalendarData,
-				Transport: "ischedule",
-				Proof:     j.proof(),
-				Detail:    detail,
+				NewWire:    o.Disposition == Retry && r.status == http.StatusOK && answer.Err == nil,
+				RetryAfter: retryAfter(r.header.Get("Retry-After"), j.c.cfg.Now()),
+				Calendar:   o.CalendarData,
+				Transport:  "ischedule",
+				Proof:      j.proof(),
+				Detail:     detail,
 			},
 			Disposition: o.Disposition,
 		})
