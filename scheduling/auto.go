@@ -57,7 +57,7 @@ func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string)
 		if err != nil || obj == nil {
 			return err
 		}
-		next, err := s.decide(ctx, tx, a, row, obj)
+		next, err := s.decide(ctx, d, a, row, obj)
 		if err != nil || next == nil {
 			return err
 		}
@@ -99,10 +99,17 @@ func (s *Service) attendeeCopy(ctx context.Context, tx *storage.Tx, a storage.Ac
 // decide edits the room's copy: what is pending and not over is answered, per
 // instance when only some of them conflict. nil means that nothing is to be
 // answered.
-func (s *Service) decide(ctx context.Context, tx *storage.Tx, a storage.Account, row storage.Object, obj *calendar.Object) (*calendar.Object, error) {
+// An organizer who may not book is declined; what lies too far ahead or has
+// more people than seats is like what conflicts.
+func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, row storage.Object, obj *calendar.Object) (*calendar.Object, error) {
 	self := addressesOf(a)
 	own := calendar.NewAddressSet(self...)
-	mode := a.Settings.AutoAccept
+	mode, book := a.Settings.AutoAccept, s.bookingOf(a)
+	if ok, err := d.mayBook(ctx, a, obj); err != nil {
+		return nil, err
+	} else if !ok {
+		mode = AutoDeclineAlways
+	}
 	next := obj.Clone()
 	now := s.cfg.Now()
 	zones := calendar.NewZones(obj, time.UTC)
@@ -127,14 +134,14 @@ func (s *Service) decide(ctx context.Context, tx *storage.Tx, a storage.Account,
 			continue
 		}
 		if asks && len(seen) == 0 {
-			if taken, err = s.taken(ctx, tx, a, row.UID, in.Start, until); err != nil {
+			if taken, err = s.taken(ctx, d.tx, a, row.UID, in.Start, until); err != nil {
 				return nil, err
 			}
 		}
 		if len(free[in.Component])+len(busy[in.Component]) == 0 {
 			seen = append(seen, in.Component)
 		}
-		if asks && overlaps(taken, in.Start, in.End) {
+		if asks && overlaps(taken, in.Start, in.End) || book.limited() && !book.takes(in) {
 			busy[in.Component] = append(busy[in.Component], in)
 		} else {
 			free[in.Component] = append(free[in.Component], in)

@@ -2,6 +2,7 @@ package scheduling_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/kalends/kalends/caldav/calendar"
@@ -57,7 +58,8 @@ func (s *script) makeAccount(f []string, opt map[string]string) {
 	s.set(f, opt)
 }
 
-// set: set NAME [auto=MODE] [disabled=yes|no] [default=CALENDAR] [tasks=CALENDAR] [busy=hidden].
+// set: set NAME [auto=MODE] [disabled=yes|no] [default=CALENDAR] [tasks=CALENDAR] [busy=hidden]
+// [book-by=A,B] [book-days=N] [capacity=N].
 func (s *script) set(f []string, opt map[string]string) {
 	a := s.w.account(f[0])
 	c := storage.AccountChange{}
@@ -73,6 +75,19 @@ func (s *script) set(f []string, opt map[string]string) {
 	}
 	if v, ok := opt["busy"]; ok {
 		set.HideFreeBusy = v == "hidden"
+	}
+	if v, ok := opt["book-by"]; ok {
+		set.BookBy = strings.Split(v, ",")
+	}
+	if v, ok := opt["book-days"]; ok {
+		n, err := strconv.Atoi(v)
+		s.check(err)
+		set.BookDays = n
+	}
+	if v, ok := opt["capacity"]; ok {
+		n, err := strconv.Atoi(v)
+		s.check(err)
+		set.Capacity = n
 	}
 	c.Settings = &set
 	if v, ok := opt["disabled"]; ok {

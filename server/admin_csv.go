@@ -21,6 +21,9 @@ import (
 // stand in any order and all but name may be missing.
 var CSVHeader = []string{"name", "kind", "emails", "display_name", "password", "rights", "members", "uuid"}
 
+// roomColumns may follow; they say how a room or resource is booked.
+var roomColumns = []string{"auto_accept", "book_by", "book_days", "capacity"}
+
 const (
 	maxCSV     = 64 << 20 // octets
 	maxCSVRows = 200_000
@@ -38,6 +41,7 @@ type CSVRow struct {
 	Rights      []string
 	Members     []string
 	UUID        string
+	Booking     UserChange // AutoAccept, BookBy, BookDays and Capacity where the file says them
 }
 
 // RowError is what is wrong with one line of a file.
@@ -76,8 +80,8 @@ func ParseUsersCSV(r io.Reader) ([]CSVRow, error) {
 	at := map[string]int{}
 	for i, h := range head {
 		h = strings.ToLower(strings.TrimSpace(h))
-		if !slices.Contains(CSVHeader, h) {
-			return nil, explained(ErrUsage, "unknown column %q in the first line; the columns are %s", h, strings.Join(CSVHeader, ","))
+		if !slices.Contains(CSVHeader, h) && !slices.Contains(roomColumns, h) {
+			return nil, explained(ErrUsage, "unknown column %q in the first line; the columns are %s, and for rooms %s", h, strings.Join(CSVHeader, ","), strings.Join(roomColumns, ","))
 		}
 		if _, twice := at[h]; twice {
 			return nil, explained(ErrUsage, "the column %s is there twice", h)
@@ -120,7 +124,11 @@ func ParseUsersCSV(r io.Reader) ([]CSVRow, error) {
 		if i, ok := at["password"]; ok {
 			row.Password = rec[i] // blanks may belong to it
 		}
-		if err := row.check(); err != nil {
+		err = row.booking(get)
+		if err == nil {
+			err = row.check()
+		}
+		if err != nil {
 			bad = append(bad, RowError{line, err.Error()})
 			continue
 		}
@@ -221,6 +229,13 @@ func (a *Admin) ImportUsers(ctx context.Context, r io.Reader) (ImportResult, err
 		for _, m := range r.Members {
 			keys = append(keys, "handle:"+m)
 		}
+		if by := r.Booking.BookBy; by != nil {
+			for _, who := range *by {
+				if isHandle(who) {
+					keys = append(keys, "handle:"+who)
+				}
+			}
+		}
 		for _, e := range r.Emails {
 			keys = append(keys, "mailto:"+e)
 		}
@@ -265,6 +280,9 @@ func (a *Admin) ImportUsers(ctx context.Context, r io.Reader) (ImportResult, err
 	if err := a.autoAcceptNew(ctx, specs, have); err != nil {
 		return ImportResult{}, err
 	}
+	if err := a.bookingOfRows(ctx, rows); err != nil {
+		return ImportResult{}, err
+	}
 	res := ImportResult{Created: created, Changed: changed, Unchanged: len(rows) - created - changed}
 	return res, a.audit(ctx, "user.import", fmt.Sprintf("%d accounts", len(rows)), fmt.Sprintf("%d created, %d changed", created, changed))
 }
@@ -294,6 +312,13 @@ func checkAgainst(rows []CSVRow, have map[string]storage.Recipient) (bad RowErro
 		}
 		if o, ok := have["urn:uuid:"+r.UUID]; ok && r.UUID != "" && o.Account.Handle != r.Name {
 			wrong("the uuid %s belongs to %s", r.UUID, o.Account.Handle)
+		}
+		if by := r.Booking.BookBy; by != nil {
+			for _, who := range *by {
+				if _, ok := have["handle:"+who]; !ok && !inFile[who] && isHandle(who) {
+					wrong("%s, who may book it, does not exist and is not in the file", who)
+				}
+			}
 		}
 		for _, m := range r.Members {
 			if _, ok := have["handle:"+m]; !ok && !inFile[m] {

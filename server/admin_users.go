@@ -24,6 +24,9 @@ type UserInfo struct {
 	Disabled    bool     `json:"disabled"`
 	Password    bool     `json:"password"` // whether there is one
 	AutoAccept  string   `json:"auto_accept,omitempty"`
+	BookBy      []string `json:"book_by,omitempty"`
+	BookDays    int      `json:"book_days,omitempty"`
+	Capacity    int      `json:"capacity,omitempty"`
 	Created     string   `json:"created"`
 }
 
@@ -45,6 +48,9 @@ type UserChange struct {
 	Kind         *string
 	Rights       *[]string
 	AutoAccept   *string
+	BookBy       *[]string // who is booked by itself; nobody named: everybody
+	BookDays     *int      // 0: no limit
+	Capacity     *int      // 0: not said
 	Emails       *[]string
 	AddEmails    []string
 	RemoveEmails []string
@@ -143,7 +149,8 @@ func userInfo(a storage.Account) UserInfo {
 		emails = []string{}
 	}
 	return UserInfo{Name: a.Handle, Kind: kindNames[a.Kind], Emails: emails, DisplayName: a.DisplayName, Rights: rightNames(a.Rights), UUID: a.UUID,
-		Disabled: a.Disabled, Password: a.Verifier != "", AutoAccept: a.Settings.AutoAccept, Created: stamp(a.Created)}
+		Disabled: a.Disabled, Password: a.Verifier != "", AutoAccept: a.Settings.AutoAccept,
+		BookBy: a.Settings.BookBy, BookDays: a.Settings.BookDays, Capacity: a.Settings.Capacity, Created: stamp(a.Created)}
 }
 
 // account finds an account by its name.
@@ -287,9 +294,14 @@ func (a *Admin) SetUser(ctx context.Context, name string, c UserChange) (UserInf
 		if err := checkAuto(*c.AutoAccept); err != nil {
 			return UserInfo{}, err
 		}
-		s := acc.Settings
-		s.AutoAccept = *c.AutoAccept
-		change.Settings = &s
+		acc.Settings.AutoAccept = *c.AutoAccept
+		change.Settings = &acc.Settings
+	}
+	if c.BookBy != nil || c.BookDays != nil || c.Capacity != nil {
+		if err := a.setBooking(ctx, &acc, c); err != nil {
+			return UserInfo{}, err
+		}
+		change.Settings = &acc.Settings
 	}
 	if c.Emails != nil {
 		if err := checkEmails(*c.Emails); err != nil {
@@ -320,6 +332,15 @@ func describeChange(c UserChange) string {
 	}
 	if c.AutoAccept != nil {
 		add("auto-accept", *c.AutoAccept)
+	}
+	if c.BookBy != nil {
+		add("book-by", *c.BookBy)
+	}
+	if c.BookDays != nil {
+		add("book-days", *c.BookDays)
+	}
+	if c.Capacity != nil {
+		add("capacity", *c.Capacity)
 	}
 	if c.Emails != nil {
 		add("emails", *c.Emails)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -52,7 +53,7 @@ func scanAccount(r rows) (a Account, err error) {
 // settingsText is what the column holds, and the default collections' names.
 func settingsText(s Settings) (text, events, tasks string, err error) {
 	events, tasks = cmp.Or(s.DefaultCalendar, "calendar"), cmp.Or(s.DefaultTasks, "tasks")
-	if s == (Settings{}) {
+	if reflect.DeepEqual(s, Settings{}) {
 		return "", events, tasks, nil
 	}
 	text, err = jsonText(s)
@@ -411,7 +412,7 @@ func (c *AccountChange) apply(a *Account) error {
 		return err
 	}
 	if a.DisplayName != before.DisplayName || a.Kind != before.Kind || a.Rights != before.Rights || a.Disabled != before.Disabled ||
-		a.Verifier != before.Verifier || a.Settings != before.Settings || !slices.Equal(a.Emails, before.Emails) {
+		a.Verifier != before.Verifier || !reflect.DeepEqual(a.Settings, before.Settings) || !slices.Equal(a.Emails, before.Emails) {
 		a.Version++
 	}
 	return nil

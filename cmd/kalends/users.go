@@ -29,6 +29,7 @@ type userImportCmd struct {
 func (userImportCmd) Help() string {
 	return `The first line is ` + strings.Join(server.CSVHeader, ",") + `; columns may be left out.
 kind is user, group, room or resource. emails, rights (admin, read-all, none) and members (names) are separated by ";".
+Rooms and resources may have auto_accept, book_by (separated by ";"), book_days and capacity; see "kalends user set --help".
 What is empty stays as it is. Rows that are wrong are shown with their lines, and then nothing is imported.
 Importing the same file again changes nothing.`
 }
@@ -138,6 +139,9 @@ type userSetCmd struct {
 	Kind        *string  `help:"user, room or resource." placeholder:"KIND"`
 	Rights      []string `help:"Rights from now on: admin, read-all, none." placeholder:"RIGHT"`
 	AutoAccept  *string  `help:"How invitations are answered: none, automatic, accept-always, decline-always, accept-if-free, decline-if-busy." placeholder:"MODE"`
+	BookBy      []string `help:"Who may book a room or resource: people and groups by name, others by address or @domain; everybody takes the limit away. Whoever is not named is declined." placeholder:"WHO"`
+	BookDays    *int     `help:"How many days ahead it may be booked; 0: no limit." placeholder:"N"`
+	Capacity    *int     `help:"How many people it holds; an event with more is treated like one that conflicts; 0: not said." placeholder:"N"`
 }
 
 // Run changes the account.
@@ -149,7 +153,11 @@ func (c *userSetCmd) Run(a *app) error {
 	if len(c.Rights) > 0 {
 		ch.Rights = &c.Rights
 	}
-	if ch.DisplayName == nil && ch.Kind == nil && ch.AutoAccept == nil && ch.Emails == nil && ch.Rights == nil && len(ch.AddEmails)+len(ch.RemoveEmails) == 0 {
+	ch.BookDays, ch.Capacity = c.BookDays, c.Capacity
+	if len(c.BookBy) > 0 {
+		ch.BookBy = &c.BookBy
+	}
+	if ch.BookBy == nil && ch.BookDays == nil && ch.Capacity == nil && ch.DisplayName == nil && ch.Kind == nil && ch.AutoAccept == nil && ch.Emails == nil && ch.Rights == nil && len(ch.AddEmails)+len(ch.RemoveEmails) == 0 {
 		return usageError("nothing to change; see `kalends user set --help`")
 	}
 	return a.admin(func(ad *server.Admin) error {

@@ -267,9 +267,9 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 	if st.full {
 		st.overrides = nil
 	}
-	if len(st.cancel) > 0 && !newMaster && !st.full && len(st.overrides) == 0 {
-		// He knows single instances: he is shown what is left, as somebody in
-		// the series is (its master without the instance).
+	if len(st.cancel) > 0 && d.exAdded && !newMaster && !st.full && len(st.overrides) == 0 {
+		// An EXDATE took it out. He knows single instances: he is shown what is
+		// left, as somebody in the series is shown the master.
 		for _, i := range d.instances {
 			if d.b.over[i.key] != nil && line(i.new, k) != nil && !isCancelled(i.new) {
 				st.overrides = append(st.overrides, i.key)
