@@ -431,7 +431,7 @@ func (q *request) syncCollection(rep *davxml.SyncCollection) error {
 		return q.syncHome(rep)
 	}
 	limit := rep.Limit
-	set, err := q.h.db.Changes(q.ctx, q.found.Collection.CollectionKey, rep.Token, limit)
+	set, err := q.h.db.ChangesTo(q.ctx, q.found.Collection, rep.Token, limit)
 	if err != nil {
 		return err
 	}

@@ -203,7 +203,7 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	if k.object {
 		args = append(args, q.Object)
 	}
-	if k.same && k.object && k.columns&(ColumnBrief|ColumnPresence) != 0 {
+	if k.same && k.collection && (!k.object || k.columns&(ColumnBrief|ColumnPresence) != 0) {
 		if done, err := db.owner(ctx, &q, &f); done || err != nil {
 			return f, err
 		}

@@ -48,11 +48,12 @@ const (
 	ownerObject = ` o ON o.account_id = c.account_id AND o.collection_id = c.id AND o.name = $3 WHERE h.id = $1 AND h.removed = 0`
 	ownerPut    = `SELECT h.version, c.id, c.kind, c.components, COALESCE(o.etag, ''), COALESCE(o.flags, 0)` + ownerFrom + ` LEFT JOIN object` + ownerObject
 	ownerHead   = `SELECT h.version, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified` + ownerFrom + ` JOIN object` + ownerObject
+	ownerWhole  = `SELECT h.version, ` + collectionWide + ownerFrom + ` WHERE h.id = $1 AND h.removed = 0`
 	ownerGet    = `SELECT h.version, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified, o.data` + ownerFrom + ` JOIN object` + ownerObject
 )
 
 // owner is Find's short way for somebody whose account is known and who asks
-// for an object of his own. False: nothing was found this way, or the account
+// for a calendar or an object of his own. False: nothing was found this way, or the account
 // has changed meanwhile; Find looks again in full.
 func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 	known, ok := db.accounts.get(q.Home)
@@ -68,19 +69,27 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 		flags   int64
 	})
 	c, o := &row.c, &row.o
-	dest := append(make([]any, 0, 11), &row.version, (*int64)(&c.ID), &row.col.kind, &row.col.components, &o.ETag, &row.flags)
-	text := ownerPut
-	if q.Columns&ColumnPresence == 0 {
-		text = ownerHead
-		dest = append(dest, &o.Component, &o.ScheduleTag, &o.Size, &o.Modified)
-		if q.Columns&ColumnData != 0 {
-			text = ownerGet
-			dest = append(dest, &o.Data)
+	args := append(make([]any, 0, 3), int64(known.ID), q.Collection)
+	dest := append(make([]any, 0, 20), &row.version)
+	text := ownerWhole
+	if q.Object == "" {
+		dest = row.col.dest(dest, c, true)
+	} else {
+		args = append(args, q.Object)
+		dest = append(dest, (*int64)(&c.ID), &row.col.kind, &row.col.components, &o.ETag, &row.flags)
+		text = ownerPut
+		if q.Columns&ColumnPresence == 0 {
+			text = ownerHead
+			dest = append(dest, &o.Component, &o.ScheduleTag, &o.Size, &o.Modified)
+			if q.Columns&ColumnData != 0 {
+				text = ownerGet
+				dest = append(dest, &o.Data)
+			}
 		}
 	}
 	found := false
 	err := db.readBriefly(ctx, func(ctx context.Context, s session) error {
-		r, err := s.query(ctx, text, int64(known.ID), q.Collection, q.Object)
+		r, err := s.query(ctx, text, args...)
 		if err != nil {
 			return err
 		}

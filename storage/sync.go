@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -79,81 +80,50 @@ func (c *Collection) Token() string {
 // says that more is to be had with the new token. Each name is there once,
 // with its last state. A token that is not of this collection, from another
 // life of the database, or older than the journal reaches is ErrBadToken.
-func (db *DB) Changes(ctx context.Context, k CollectionKey, token string, limit int) (set ChangeSet, err error) {
-	var since syncToken
+func (db *DB) Changes(ctx context.Context, k CollectionKey, token string, limit int) (ChangeSet, error) {
+	c := Collection{CollectionKey: k}
+	_, err := readOne(ctx, db, func(r rows) (struct{}, error) {
+		return struct{}{}, r.Scan(&c.Nonce, &c.Seq, &c.Tag)
+	}, `SELECT c.nonce, c.seq, c.tag FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`, int64(k.Account), int64(k.ID))
+	if err != nil {
+		return ChangeSet{}, err
+	}
+	return db.ChangesTo(ctx, &c, token, limit)
+}
+
+// ChangesTo is Changes up to the state of the collection that the caller has
+// read, by one statement more. c.Seq is the number N that the new token stands
+// for; an object that changes after it has a higher number and is told by the
+// next call, even when the statement here does not show it any more.
+func (db *DB) ChangesTo(ctx context.Context, c *Collection, token string, limit int) (set ChangeSet, err error) {
+	since := syncToken{nonce: c.Nonce, seq: c.Seq, tag: c.Tag, initial: true}
 	if token != "" {
 		if since, err = parseToken(token); err != nil {
 			return set, err
 		}
-	} else {
-		since.initial = true
 	}
-	err = db.read(ctx, func(s session) error {
-		set = ChangeSet{}
-		return db.changes(ctx, s, k, token == "", since, limit, &set)
-	})
-	return set, err
-}
-
-// changes works without a snapshot. The first statement fixes the number N
-// that the new token stands for; an object that changes after it has a higher
-// number and is told by the next call, even when the second statement does
-// not show it any more.
-func (db *DB) changes(ctx context.Context, s session, k CollectionKey, first bool, since syncToken, limit int, set *ChangeSet) error {
-	type head struct {
-		nonce, tag, known string
-		seq               int64
+	if since.nonce != c.Nonce || since.seq > c.Seq || since.seq == c.Seq && since.tag != c.Tag {
+		return set, ErrBadToken
 	}
-	now, err := queryOne(ctx, s, func(r rows) (h head, err error) {
-		err = r.Scan(&h.nonce, &h.seq, &h.tag, &h.known)
-		return
-	}, `SELECT c.nonce, c.seq, c.tag, COALESCE((SELECT j.tag FROM journal j WHERE j.account_id = $1 AND j.collection_id = $2 AND j.seq = $3), '')
-		FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`, int64(k.Account), int64(k.ID), since.seq)
-	if err != nil {
-		return err
+	if since.initial {
+		return db.initialChanges(ctx, c.CollectionKey, since, since.seq != c.Seq, limit)
 	}
-	if first {
-		since.nonce, since.seq, since.tag = now.nonce, now.seq, now.tag
-	} else if since.nonce != now.nonce || since.seq > now.seq || since.tag != now.known {
-		return ErrBadToken
+	end := syncToken{nonce: c.Nonce, seq: c.Seq, tag: c.Tag}
+	if since.seq == c.Seq {
+		return ChangeSet{Token: end.String()}, nil
 	}
 	fetch := int64(1) << 62
 	if limit > 0 {
-		fetch = int64(limit) + 1
+		fetch = int64(limit) + 2
 	}
-	end := syncToken{nonce: now.nonce, seq: now.seq, tag: now.tag}
-	if since.initial {
-		end.seq, end.tag = since.seq, since.tag // pages go on from the state of the first one
-		list, err := queryAll(ctx, s, func(r rows) (Change, error) {
-			var c Change
-			var row objectRow
-			err := r.Scan(row.dest(make([]any, 0, 15), &c.Object, ColumnsMeta)...)
-			row.fill(&c.Object)
-			return c, err
-		}, `SELECT `+objectMeta+` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name > $3 ORDER BY o.name LIMIT $4`,
-			int64(k.Account), int64(k.ID), since.after, fetch)
-		if err != nil {
-			return err
-		}
-		if limit > 0 && len(list) > limit {
-			list = list[:limit]
-			set.Truncated = true
-			end.initial, end.after = true, list[limit-1].Name
-		}
-		set.Changes, set.Token = list, end.String()
-		return nil
-	}
-	if since.seq == now.seq {
-		set.Token = end.String()
-		return nil
-	}
-	// A journal row is the last of its name when the object has its number, or
-	// when it tells of a deletion and there is no object.
 	type step struct {
 		Change
 		tag string
 	}
-	steps, err := queryAll(ctx, s, func(r rows) (st step, err error) {
+	// A journal row is the last of its name when the object has its number, or
+	// when it tells of a deletion and there is no object. The row of the token
+	// itself comes first: its tag tells whether it is of this life of the database.
+	steps, err := readAll(ctx, db, func(r rows) (st step, err error) {
 		var row objectRow
 		var seq, deleted int64
 		var name string
@@ -161,17 +131,21 @@ func (db *DB) changes(ctx context.Context, s session, k CollectionKey, first boo
 			return
 		}
 		row.fill(&st.Object)
-		if deleted != 0 {
-			st.Change = Change{Object: Object{ObjectKey: ObjectKey{k, name}, Seq: seq}, Deleted: true}
+		if deleted != 0 || seq == since.seq {
+			st.Change = Change{Object: Object{ObjectKey: ObjectKey{c.CollectionKey, name}, Seq: seq}, Deleted: true}
 		}
 		return
 	}, `SELECT j.seq, j.tag, j.name, j.deleted, `+orNothing(objectMeta)+` FROM journal j
 		LEFT JOIN object o ON o.account_id = j.account_id AND o.collection_id = j.collection_id AND o.name = j.name
-		WHERE j.account_id = $1 AND j.collection_id = $2 AND j.seq > $3 AND j.seq <= $4 AND (o.seq = j.seq OR (o.name IS NULL AND j.deleted = 1))
-		ORDER BY j.seq LIMIT $5`, int64(k.Account), int64(k.ID), since.seq, now.seq, fetch)
+		WHERE j.account_id = $1 AND j.collection_id = $2 AND j.seq >= $3 AND j.seq <= $4 AND (j.seq = $3 OR o.seq = j.seq OR (o.name IS NULL AND j.deleted = 1))
+		ORDER BY j.seq LIMIT $5`, int64(c.Account), int64(c.ID), since.seq, c.Seq, fetch)
 	if err != nil {
-		return err
+		return set, err
 	}
+	if len(steps) == 0 || steps[0].Seq != since.seq || steps[0].tag != since.tag {
+		return set, ErrBadToken
+	}
+	steps = steps[1:]
 	if limit > 0 && len(steps) > limit {
 		steps = steps[:limit]
 		set.Truncated = true
@@ -189,7 +163,44 @@ func (db *DB) changes(ctx context.Context, s session, k CollectionKey, first boo
 		}
 	}
 	set.Token = end.String()
-	return nil
+	return set, nil
+}
+
+// initialChanges lists everything, or goes on after since.after. Pages go on
+// from the state of the first one; known asks whether the journal still has it.
+func (db *DB) initialChanges(ctx context.Context, k CollectionKey, since syncToken, known bool, limit int) (set ChangeSet, err error) {
+	if known {
+		tag, err := readOne(ctx, db, scanText, `SELECT tag FROM journal WHERE account_id = $1 AND collection_id = $2 AND seq = $3`, int64(k.Account), int64(k.ID), since.seq)
+		if errors.Is(err, ErrNotFound) || err == nil && tag != since.tag {
+			return set, ErrBadToken
+		}
+		if err != nil {
+			return set, err
+		}
+	}
+	fetch := int64(1) << 62
+	if limit > 0 {
+		fetch = int64(limit) + 1
+	}
+	list, err := readAll(ctx, db, func(r rows) (Change, error) {
+		var c Change
+		var row objectRow
+		err := r.Scan(row.dest(make([]any, 0, 15), &c.Object, ColumnsMeta)...)
+		row.fill(&c.Object)
+		return c, err
+	}, `SELECT `+objectMeta+` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name > $3 ORDER BY o.name LIMIT $4`,
+		int64(k.Account), int64(k.ID), since.after, fetch)
+	if err != nil {
+		return set, err
+	}
+	end := syncToken{nonce: since.nonce, seq: since.seq, tag: since.tag}
+	if limit > 0 && len(list) > limit {
+		list = list[:limit]
+		set.Truncated = true
+		end.initial, end.after = true, list[limit-1].Name
+	}
+	set.Changes, set.Token = list, end.String()
+	return set, nil
 }
 
 // HomeChanges tells which collections of a home came, went, or changed their
