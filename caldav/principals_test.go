@@ -85,6 +85,9 @@ func TestHrefsInDeadProperties(t *testing.T) {
 		// python-caldav.md, principal-search: that client writes the properties
 		// beside an empty DAV:prop, lists everybody by a search for nothing, and
 		// takes it that everybody has a calendar home.
+		if _, err := w.db.CreateAccount(t.Context(), storage.Account{Handle: "inner", Kind: storage.KindGroup, DisplayName: "Group inner"}); err != nil {
+			t.Fatal(err)
+		}
 		beside := func(search string) answer {
 			return w.do("user01", "REPORT", "/dav/principals/", "", `<D:principal-property-search xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">`+search+`<D:prop/><C:calendar-home-set/><D:displayname/></D:principal-property-search>`)
 		}
