@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -224,6 +225,8 @@ func (s *server) routes(dav, pages http.Handler) http.Handler {
 	return identify(s.cfg, s.log, s.metrics.request, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
 		switch {
+		case r.Method == http.MethodPost && strings.HasPrefix(p, "/dav/") && s.foreign(r):
+			http.Error(w, "Pages of other sites may not change calendars.", http.StatusForbidden)
 		case p == "/dav" || strings.HasPrefix(p, "/dav/"):
 			switch r.Method {
 			case http.MethodPut, http.MethodDelete, http.MethodHead, http.MethodOptions:
@@ -263,6 +266,20 @@ func (s *server) routes(dav, pages http.Handler) http.Handler {
 			pages.ServeHTTP(w, r)
 		}
 	}))
+}
+
+var crossOrigin = http.NewCrossOriginProtection()
+
+// foreign tells that a page of another site made a browser send a request,
+// perhaps with a password that it remembers (abuse A19). POST alone can be sent
+// so: for every other method that changes something a browser asks first, and
+// is not allowed to.
+func (s *server) foreign(r *http.Request) bool {
+	seen := *r
+	if u, err := url.Parse(s.externalURL(r)); err == nil && u.Host != "" {
+		seen.Host = u.Host // what a browser calls us, also behind a proxy
+	}
+	return crossOrigin.Check(&seen) != nil
 }
 
 // externalURL is scheme://host for links and redirects: configured, or where

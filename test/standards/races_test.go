@@ -77,7 +77,9 @@ func TestRaces(t *testing.T) {
 		one := func(s string) func(int) string { return func(int) string { return s } }
 		for kind, more := range map[string][]string{"plain": nil, "meeting": {"ORGANIZER:mailto:alice@example.com", "ATTENDEE;PARTSTAT=ACCEPTED:mailto:alice@example.com", "ATTENDEE;PARTSTAT=NEEDS-ACTION:mailto:bob@example.com"}} {
 			uid := "race-" + kind
-			text := func(i int) string { return event(uid, 5, append([]string{fmt.Sprintf("LOCATION:Writer %d.", i)}, more...)...) }
+			text := func(i int) string {
+				return event(uid, 5, append([]string{fmt.Sprintf("LOCATION:Writer %d.", i)}, more...)...)
+			}
 			stored := func(path string, i int) answer {
 				w.Helper()
 				return w.do("alice", "GET", path, "", "").want(200, fmt.Sprintf("LOCATION:Writer %d.", i), "SUMMARY:About "+uid)
