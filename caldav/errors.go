@@ -125,6 +125,8 @@ var conditions = map[string]davxml.Name{
 	string(calendar.CodeInvalidFilter):        davxml.CValidFilter,
 	string(calendar.CodeUnsupportedFilter):    davxml.CSupportedFilter,
 	string(calendar.CodeUnsupportedCollation): davxml.CSupportedCollation,
+	string(calendar.CodeUnsupportedRScale):    davxml.CSupportedRScale,
+	string(calendar.CodeInvalidTimezone):      davxml.CValidTimezone,
 	string(calendar.CodeBudget):               davxml.DNumberOfMatchesWithinLimits,
 	string(itip.CondAttendeeChange):           davxml.CAllowedAttendeeSchedulingObjectChange,
 	string(itip.CondOrganizerChange):          davxml.CAllowedOrganizerSchedulingObjectChange,

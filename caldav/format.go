@@ -23,6 +23,15 @@ const (
 
 var formatTypes = [...]string{"text/calendar", altcal.JSONType, altcal.XMLType}
 
+// varyData is the Vary of calendar data.
+const varyData = "Accept, CalDAV-Timezones"
+
+// mediaType is a Content-Type without parameters.
+func mediaType(contentType string) string {
+	t, _, _ := strings.Cut(contentType, ";")
+	return strings.TrimSpace(t)
+}
+
 // formatOf knows a media type without parameters.
 func formatOf(mediaType string) (format, bool) {
 	for f, t := range formatTypes {
@@ -48,8 +57,14 @@ func (f format) contentType(component string) string {
 // accepted is the notation that an Accept header likes best (RFC 9110 §12.5.1).
 // text/calendar it is where nothing else is named, and where nothing would do:
 // programs exist that accept what they never read.
-func (q *request) accepted() format {
-	best, quality := formatText, 0.0
+func (q *request) accepted() format { return q.acceptedOr(formatText) }
+
+// acceptedOr is accepted with another notation for who says nothing.
+func (q *request) acceptedOr(best format) format {
+	if q.r.Header.Get("Accept") != "" {
+		best = formatText
+	}
+	quality := 0.0
 	for _, line := range q.r.Header.Values("Accept") {
 		if !strings.Contains(line, "calendar+") { // almost always: nothing to weigh
 			continue
@@ -88,16 +103,34 @@ func (f format) write(o *calendar.Object) string {
 	return string(o.Bytes())
 }
 
-// convert gives stored text in the notation f.
+// convert gives stored text in the notation f, with the time zones that the
+// request wants. Without wishes it is the text as stored.
 func (q *request) convert(f format, text string) (string, error) {
-	if f == formatText {
+	zones := q.wantedZones()
+	if f == formatText && zones == nil {
 		return text, nil
 	}
 	o, err := calendar.Parse([]byte(text), q.h.cfg.Limits)
 	if err != nil {
 		return "", err
 	}
+	if zones != nil {
+		o = zones(o)
+	}
 	return f.write(o), nil
+}
+
+// wantedZones is what the CalDAV-Timezones header asks for (RFC 7809 §3.1.3,
+// §6.1): VTIMEZONEs for all zones, or none for those that are known by name; nil:
+// those that came with the object.
+func (q *request) wantedZones() func(*calendar.Object) *calendar.Object {
+	switch strings.ToUpper(strings.TrimSpace(q.r.Header.Get("CalDAV-Timezones"))) {
+	case "T":
+		return calendar.WithZones
+	case "F":
+		return calendar.WithoutZones
+	}
+	return nil
 }
 
 // read gives the text/calendar of a body in the notation f.

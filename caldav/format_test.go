@@ -67,6 +67,8 @@ func TestFormats(t *testing.T) {
 		a = w.do("user01", "POST", cal+"?action=add-member", "Content-Type: application/calendar+json", strings.Replace(jcal, `"text","j"`, `"text","posted"`, 1)).want(201)
 		w.do("user01", "GET", a.Header.Get("Location"), "", "").want(200, "UID:posted")
 
+		w.do("user01", "PUT", cal+"j.ics", "Content-Type: application/calendar+json\nPrefer: return=representation", strings.Replace(jcal, "Käse", "Wurst", 1)).want(200, `["vcalendar"`)
+
 		// Reports.
 		const asked = `<C:calendar-data content-type="%" version="2.0"/>`
 		for _, typ := range []string{"application/calendar+json", "application/calendar+xml"} {
@@ -102,5 +104,34 @@ func TestFormats(t *testing.T) {
 			w.do("user01", "PUT", cal+"j.ics", "Content-Type: "+c[0], c[1]).want(403, c[2])
 			w.do("user01", "GET", cal+"j.ics", "", "").want(200, "Wurst")
 		}
+	})
+}
+
+// RFC 7809 §3.1: what the header asks for; nothing asked, nothing touched (28).
+func TestCalDAVTimezones(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		own := strings.ReplaceAll(strings.TrimSuffix(eastern, "END:VCALENDAR\n"), "\n", "\r\n")
+		zoned := own + "BEGIN:VEVENT\r\nUID:z\r\nDTSTAMP:20260101T000000Z\r\nDTSTART;TZID=America/New_York:20260105T100000\r\nDTEND;TZID=Europe/Berlin:20260105T180000\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+		w.do("user01", "PUT", cal+"z.ics", "", zoned).want(201)
+		multiget := `<C:calendar-multiget xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><C:calendar-data/></D:prop><D:href>` + cal + `z.ics</D:href></C:calendar-multiget>`
+		query := calendarQuery("<C:calendar-data/>", `><C:comp-filter name="VEVENT"><C:time-range start="20260101T000000Z" end="20260201T000000Z"/></C:comp-filter>`, "")
+		has := func(a answer, parts ...string) answer { return a.want(a.StatusCode, parts...) }
+		for _, ask := range []func(head string) answer{
+			func(head string) answer { return w.do("user01", "GET", cal+"z.ics", head, "").want(200) },
+			func(head string) answer { return w.do("user01", "REPORT", cal, head, multiget).want(207) },
+			func(head string) answer { return w.do("user01", "REPORT", cal, "Depth: 1\n"+head, query).want(207) },
+		} {
+			has(ask("CalDAV-Timezones: T"), "TZID:America/New_York", "TZID:Europe/Berlin")
+			ask("CalDAV-Timezones: F").lacks("VTIMEZONE")
+			has(ask(""), "TZID:America/New_York").lacks("TZID:Europe/Berlin")
+			has(ask("CalDAV-Timezones: x"), "TZID:America/New_York").lacks("TZID:Europe/Berlin")
+		}
+		if got := w.do("user01", "GET", cal+"z.ics", "", ""); got.text != zoned {
+			t.Errorf("not as sent: %s", got.text)
+		}
+		w.do("user01", "PUT", cal+"bogus.ics", "", strings.Replace(zoned, "TZID=Europe/Berlin", "TZID=Bogus", 1)).want(403, "valid-timezone")
+		w.do("user01", "PUT", cal+"scale.ics", "", event("scale", "x", "20260101T000000Z", "RRULE:RSCALE=CHINESE;FREQ=YEARLY")).want(403, "supported-rscale")
+		w.do("user01", "PROPFIND", cal, "Depth: 0", propfind("<C:supported-rscale-set/>")).want(207, "<C:supported-rscale>GREGORIAN</C:supported-rscale>")
 	})
 }

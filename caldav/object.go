@@ -41,13 +41,13 @@ func (q *request) getObject() error {
 	f := q.accepted()
 	h["Etag"] = []string{quote(o.ETag)}
 	h["Content-Type"] = []string{f.contentType(o.Component)}
-	h["Vary"] = append(h["Vary"], "Accept")
+	h["Vary"] = append(h["Vary"], varyData)
 	if o.ScheduleTag != "" {
 		h["Schedule-Tag"] = []string{quote(o.ScheduleTag)}
 	}
 	if q.r.Method == http.MethodHead {
 		h.Set("Last-Modified", time.UnixMicro(o.Modified).UTC().Format(http.TimeFormat))
-		if f == formatText {
+		if f == formatText && q.wantedZones() == nil {
 			h.Set("Content-Length", fmt.Sprint(o.Size))
 		}
 		return nil
@@ -173,7 +173,11 @@ func (q *request) store(data []byte, key storage.ObjectKey, other, location bool
 		h.Set("ETag", quote(res.ETag))
 		h.Set("Preference-Applied", "return=representation")
 		h.Set("Content-Location", path.String())
-		f := q.accepted()
+		f := formatText
+		if other { // who sends a notation and accepts all reads it as well
+			f, _ = formatOf(mediaType(q.r.Header.Get("Content-Type")))
+		}
+		f = q.acceptedOr(f)
 		text, err := q.convert(f, res.Object.Data)
 		if err != nil {
 			return err

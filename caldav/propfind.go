@@ -207,13 +207,13 @@ func (q *request) calendarData(resp *davxml.Response, r *resource, spec *davxml.
 	if spec != nil {
 		f, _ = formatOf(spec.ContentType)
 	}
-	if f == formatText {
-		resp.Prop(davxml.CCalendarData).Text(text)
-		return
-	}
 	text, err := q.convert(f, text)
 	if err != nil { // stored long ago and unreadable
 		resp.Missing(davxml.CCalendarData)
+		return
+	}
+	if f == formatText {
+		resp.Prop(davxml.CCalendarData).Text(text)
 		return
 	}
 	b := resp.Prop(davxml.CCalendarData)

@@ -212,6 +212,10 @@ func init() {
 			}
 			return out
 		})},
+		// RFC 7529 §5.2
+		davxml.CSupportedRScaleSet: {on: calendars | on(KindHome, KindInbox), write: func(q *request, r *resource, b *davxml.Builder) {
+			b.Element(davxml.CSupportedRScale, "GREGORIAN")
+		}},
 		// RFC 7953 §7.2.4; the second is what Apple's programs call it
 		davxml.CCalendarAvailability:  {on: calendars | on(KindInbox), has: hasAvailability, write: text(availabilityOf)},
 		davxml.CSCalendarAvailability: {on: calendars | on(KindInbox), has: hasAvailability, write: text(availabilityOf)},

@@ -78,12 +78,21 @@ func (m *matcher) alarm(a, owner *Component, from, to int64) (bool, error) {
 		if err != nil || !tm.hasEnd || !t.toEnd {
 			return false, err
 		}
+		if tm.recurByDue(owner); tm.byDue {
+			return m.alarmOfInstances(&t, owner, from, to)
+		}
 		zn, err := m.z.zoneOf(tm.end)
 		if err != nil {
 			return false, err
 		}
 		return t.fires(zn.add(tm.end.Wall.Unix(), t.offset), from, to), nil
 	}
+	return m.alarmOfInstances(&t, owner, from, to)
+}
+
+// alarmOfInstances: a relative alarm goes off in [from, to) for an instance of
+// owner.
+func (m *matcher) alarmOfInstances(t *alarmTimes, owner *Component, from, to int64) (bool, error) {
 	slack := int64(0)
 	if t.offset.Days != 0 {
 		slack = maxOffset
@@ -97,7 +106,7 @@ func (m *matcher) alarm(a, owner *Component, from, to int64) (bool, error) {
 	}
 	found := false
 	var failed error
-	err = m.walk(low, high, true, func(i *Instance) bool {
+	err := m.walk(low, high, true, func(i *Instance) bool {
 		if i.Component != owner {
 			return true
 		}

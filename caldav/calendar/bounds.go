@@ -58,7 +58,7 @@ func (b *bounds) component(o *Object, c *Component, z *Zones) error {
 	if err != nil {
 		return err
 	}
-	if !t.hasStart {
+	if t.recurByDue(c); !t.hasStart {
 		return b.startless(c, z, &t)
 	}
 	b.see(t.start)

@@ -67,6 +67,11 @@ func Expanded(o *Object, z *Zones, from, to time.Time, b *Budget) iter.Seq2[*Com
 			ok, err := false, error(nil)
 			switch {
 			case c.Name == "VTODO" && c.Prop("DTSTART") == nil && c.Prop("RECURRENCE-ID") == nil:
+				if tm, bad := timingOf(c); bad == nil {
+					if tm.recurByDue(c); tm.byDue {
+						continue // has instances
+					}
+				}
 				ok, err = singleOverlaps(c, z, f, t)
 			case c.Name == "VFREEBUSY":
 				ok, err = freeBusyOverlaps(c, z, f, t)

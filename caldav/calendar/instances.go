@@ -191,8 +191,11 @@ func newSet(o *Object, z *Zones, b *Budget) (*set, error) {
 }
 
 func (s *set) readMaster() (err error) {
-	if s.timing, err = timingOf(s.master); err != nil || !s.timing.hasStart {
+	if s.timing, err = timingOf(s.master); err != nil {
 		return err
+	}
+	if s.timing.recurByDue(s.master); !s.timing.hasStart {
+		return nil
 	}
 	if s.length, err = lengthOf(s.z, s.kind, &s.timing); err != nil {
 		return err

@@ -10,6 +10,16 @@ type timing struct {
 	start, end               DateTime
 	dur                      Duration
 	hasStart, hasEnd, hasDur bool
+	byDue                    bool // start is the DUE of a task that recurs without DTSTART
+}
+
+// recurByDue makes the DUE of a task that recurs without DTSTART what its
+// instances are counted from. RFC 5545 §3.8.5.3 wants a DTSTART there; task
+// programs leave it out and mean that the task is due again and again.
+func (t *timing) recurByDue(c *Component) {
+	if c.Name == "VTODO" && !t.hasStart && t.hasEnd && (c.Prop("RRULE") != nil || c.Prop("RDATE") != nil) {
+		t.start, t.hasStart, t.hasEnd, t.byDue = t.end, true, false, true
+	}
 }
 
 // timingOf reads DTSTART, DTEND (DUE) and DURATION of c.
@@ -150,6 +160,8 @@ func overlaps(kind string, t *timing, l *length, start, end, from, to int64) boo
 	switch kind {
 	case "VTODO":
 		switch {
+		case t.byDue:
+			return from < start && to >= start
 		case t.hasEnd: // DTSTART and DUE
 			return (from < end || from <= start) && (to > start || to >= end)
 		case t.hasDur:
