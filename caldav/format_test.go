@@ -88,6 +88,15 @@ func TestFormats(t *testing.T) {
 			want(200, `["freebusy",{"fbtype":"BUSY"},"period",["2026-01-05T09:00:00Z","2026-01-05T10:00:00Z"]`)
 		w.do("user01", "PROPFIND", cal, "Depth: 0", propfind("<C:supported-calendar-data/>")).want(207, `content-type="text/calendar"`, `content-type="application/calendar+json"`, `content-type="application/calendar+xml"`)
 
+		// The outbox (RFC 6638 §5).
+		const question = `["vcalendar",[["version",{},"text","2.0"],["method",{},"text","REQUEST"]],[["vfreebusy",[["uid",{},"text","q"],["dtstamp",{},"date-time","2026-01-01T00:00:00Z"],["dtstart",{},"date-time","2026-01-05T00:00:00Z"],["dtend",{},"date-time","2026-01-06T00:00:00Z"],["organizer",{},"cal-address","mailto:user02@example.com"],["attendee",{},"cal-address","mailto:user01@example.com"]],[]]]]`
+		ask := func(head string) answer {
+			return w.do("user02", "POST", "/dav/calendars/user02/outbox/", "Content-Type: application/calendar+json\n"+head, question).want(200)
+		}
+		ask("").want(200, `content-type="application/calendar+json"`, `"2026-01-05T09:00:00Z","2026-01-05T10:00:00Z"`)
+		ask("Accept: text/xml, application/calendar+xml").want(200, `content-type="application/calendar+xml"`, `2026-01-05T09:00:00Z`)
+		ask("Accept: text/calendar").want(200, "20260105T090000Z/20260105T100000Z").lacks("content-type")
+
 		// What is none changes nothing.
 		for _, c := range map[string][3]string{
 			"no JSON":         {"application/calendar+json", `{`, "valid-calendar-data"},

@@ -3,6 +3,7 @@ package caldav
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/calendar"
@@ -59,9 +60,24 @@ func (q *request) postOutbox() error {
 	if err != nil {
 		return err
 	}
+	// The answer is XML; its calendar data are in the notation that Accept names,
+	// else in that of the question.
+	f, _ := formatOf(mediaType(q.r.Header.Get("Content-Type")))
+	if a := q.accepted(); a != formatText || strings.Contains(q.r.Header.Get("Accept"), formatTypes[formatText]) {
+		f = a
+	}
 	out := make([]davxml.ScheduleRecipient, len(res))
 	for i, r := range res {
-		out[i] = davxml.ScheduleRecipient{Recipient: string(r.Recipient), RequestStatus: r.Status, CalendarData: r.Calendar}
+		text := string(r.Calendar)
+		if text != "" {
+			if text, err = q.convert(f, text); err != nil { // another server's nonsense
+				text, r.Status = "", "5.3;No answer that can be read"
+			}
+		}
+		out[i] = davxml.ScheduleRecipient{Recipient: string(r.Recipient), RequestStatus: r.Status, CalendarData: []byte(text)}
+		if f != formatText {
+			out[i].ContentType = formatTypes[f]
+		}
 	}
 	body := davxml.ScheduleResponse(out)
 	h := q.w.Header()

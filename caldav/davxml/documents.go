@@ -100,6 +100,7 @@ type ScheduleRecipient struct {
 	Recipient     string // calendar user address as the client wrote it
 	RequestStatus string // RFC 5545 §3.8.8.3, as "2.0;Success"
 	CalendarData  []byte // an iCalendar object, empty when there is none
+	ContentType   string // of CalendarData, "" for text/calendar
 	Cond          Name   // a violated precondition, or zero
 	Description   string // a text for people, or ""
 }
@@ -117,6 +118,10 @@ func ScheduleResponse(recipients []ScheduleRecipient) []byte {
 			b.Element(CRequestStatus, r.RequestStatus)
 			if len(r.CalendarData) > 0 {
 				b.Start(CCalendarData)
+				if r.ContentType != "" {
+					b.Attr("content-type", r.ContentType)
+					b.Attr("version", "2.0")
+				}
 				b.TextBytes(r.CalendarData)
 				b.End()
 			}
