@@ -12,10 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/discover"
 	"github.com/kalends/kalends/federation/dkim"
 	"github.com/kalends/kalends/federation/imip"
 	"github.com/kalends/kalends/federation/ischedule"
+	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -297,4 +299,54 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 	if limit := caps.MaxContentLength; limit > 0 {
 		d.ok(check, "takes messages up to %s", fmt.Sprint(limit, " octets"))
 	}
+	d.dryRun(ctx, check, domain, c)
+}
+
+// dryRun asks for the busy time of the postmaster there, signed: whatever is
+// answered about a person says that the signature is believed. Nothing is
+// stored on either side.
+func (d *doctor) dryRun(ctx context.Context, check, domain string, c *ischedule.Client) {
+	from := d.signingDomain(ctx)
+	if from == "" {
+		d.warn(check, "`kalends domain add example.org`", "no domain is ours, so nothing can be signed and no question was asked")
+		return
+	}
+	us, them := calendar.Address("mailto:postmaster@"+from), calendar.Address("mailto:postmaster@"+domain)
+	start := d.now.UTC().Truncate(time.Hour)
+	const utc = "20060102T150405Z"
+	body := strings.Join([]string{"BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//Kalends//Doctor//EN", "METHOD:REQUEST", "BEGIN:VFREEBUSY", "UID:doctor-" + newRequestID(),
+		"DTSTAMP:" + d.now.UTC().Format(utc), "DTSTART:" + start.Format(utc), "DTEND:" + start.Add(time.Hour).Format(utc),
+		"ORGANIZER:" + string(us), "ATTENDEE:" + string(them), "END:VFREEBUSY", "END:VCALENDAR", ""}, "\r\n")
+	for _, r := range c.FreeBusy(ctx, scheduling.Question{Originator: us, Recipients: []calendar.Address{them}, Domain: domain, Body: []byte(body)}) {
+		for _, s := range r.Trace {
+			if s.What == "post" || s.What == "note" {
+				d.ok(check, "%s: %s", s.What, s.Text)
+			}
+		}
+		code, _, _ := strings.Cut(r.Status, ";")
+		switch {
+		case r.Disposition == ischedule.Done, strings.HasPrefix(code, "3."):
+			d.ok(check, "believes a question signed by %s; about its postmaster it says %s", from, r.Status)
+		case r.Disposition == ischedule.Retry:
+			d.broken(check, "try again later; if it stays, ask the administrator there", "takes no question now: %s %s", r.Status, r.Detail)
+		case r.Disposition == ischedule.Mail:
+			d.warn(check, "nothing; invitations that do not fit go by mail", "takes no such question: %s", r.Status)
+		default:
+			d.broken(check, "run `kalends doctor "+from+"` and see that the key's record can be looked up from outside, then ask the administrator there", "refuses a question signed by %s: %s %s", from, r.Status, r.Detail)
+		}
+	}
+}
+
+// signingDomain is the first of our domains that can sign.
+func (d *doctor) signingDomain(ctx context.Context) string {
+	list, err := d.a.db.ListDomains(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, x := range list {
+		if _, err := d.a.db.ActiveKey(ctx, x.Name, PurposeCalendar); err == nil {
+			return x.Name
+		}
+	}
+	return ""
 }

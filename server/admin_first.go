@@ -46,6 +46,11 @@ func Prepare(ctx context.Context, db *storage.DB, cfg Config, out io.Writer) err
 	if err := firstAdmin(ctx, db, &cfg, out); err != nil {
 		return fmt.Errorf("the account %s: %w", adminHandle, err)
 	}
+	if n, err := sealKeys(ctx, db, &cfg); err != nil {
+		return fmt.Errorf("encrypting private keys: %w", err)
+	} else if n > 0 {
+		fmt.Fprintf(out, "%d private keys were encrypted with key_secret.\n", n)
+	}
 	domains, err := db.ListDomains(ctx)
 	if err != nil {
 		return err

@@ -54,6 +54,7 @@ type Config struct {
 	LocalInline  int    `toml:"local_delivery_threshold" help:"local attendees served inside of the PUT; more are served within a second"`
 	ISchedule    bool   `toml:"ischedule" help:"speak iSchedule with other domains"`
 	KeyLookup    bool   `toml:"ischedule_http_keys" help:"look keys up by http/well-known, and serve ours there"`
+	KeySecret    string `toml:"key_secret" help:"secret that encrypts the private keys of domains in the database, at least 32 characters such as openssl rand -hex 32 makes; empty: they lie there as they are" secret:"yes"`
 	FreeBusyFor  string `toml:"ischedule_freebusy" help:"who may ask for busy times from other domains: signed (whose signature proves them), all (trusted peers without a signature too), listed (those set by kalends peer set --freebusy yes) or nobody"`
 	FreeBusyType bool   `toml:"ischedule_freebusy_types" help:"show other domains tentative and absent times as such; off: busy is all they see"`
 	FreeBusyHide bool   `toml:"ischedule_freebusy_alike" help:"answer for people who show no busy times as for unknown ones"`
@@ -304,6 +305,9 @@ func (c *Config) check() error {
 	}
 	if !slices.Contains([]string{"all", "signed", "listed", "nobody"}, c.FreeBusyFor) {
 		return fmt.Errorf("ischedule_freebusy is all, signed, listed or nobody, not %q", c.FreeBusyFor)
+	}
+	if c.KeySecret != "" && len(c.KeySecret) < minKeySecret {
+		return fmt.Errorf("key_secret has at least %d characters; make one with openssl rand -hex 32", minKeySecret)
 	}
 	if c.SMTPURL != "" {
 		u, err := url.Parse(c.SMTPURL)

@@ -85,7 +85,12 @@ func (db *DB) AddKey(ctx context.Context, k Key) error {
 				return err
 			}
 		}
-		_, err := tx.s.exec(ctx, `INSERT INTO domain_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $6)`, name, k.Purpose, k.Selector, k.PEM, string(k.State), now)
+		k.Domain = name
+		text, err := db.sealKey(k)
+		if err != nil {
+			return err
+		}
+		_, err = tx.s.exec(ctx, `INSERT INTO domain_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $6)`, name, k.Purpose, k.Selector, text, string(k.State), now)
 		return err
 	})
 }
@@ -96,12 +101,70 @@ func (tx *Tx) retire(ctx context.Context, domain, purpose string, now int64) err
 
 // ActiveKey is the key that signs; ErrNotFound.
 func (db *DB) ActiveKey(ctx context.Context, domain, purpose string) (Key, error) {
-	return readOne(ctx, db, scanKey, `SELECT `+keyColumns+` FROM domain_key WHERE domain = $1 AND purpose = $2 AND state = 'active'`, strings.ToLower(domain), purpose)
+	k, err := readOne(ctx, db, scanKey, `SELECT `+keyColumns+` FROM domain_key WHERE domain = $1 AND purpose = $2 AND state = 'active'`, strings.ToLower(domain), purpose)
+	if err != nil {
+		return k, err
+	}
+	return k, db.openKey(&k)
+}
+
+func (db *DB) sealKey(k Key) (string, error) {
+	if db.keys == nil {
+		return k.PEM, nil
+	}
+	return db.keys.Seal(k)
+}
+
+func (db *DB) openKey(k *Key) (err error) {
+	if db.keys != nil {
+		k.PEM, err = db.keys.Open(*k)
+	}
+	return err
+}
+
+// ResealKeys writes the private keys of all domains as the codec writes them
+// now, and tells how many it changed. It runs beside others.
+func (db *DB) ResealKeys(ctx context.Context, stale func(stored string) bool) (n int, err error) {
+	err = db.Tx(ctx, func(ctx context.Context, tx *Tx) error {
+		n = 0
+		list, err := queryAll(ctx, tx.s, scanKey, `SELECT `+keyColumns+` FROM domain_key ORDER BY domain, purpose, selector`)
+		if err != nil {
+			return err
+		}
+		for _, k := range list {
+			stored := k.PEM
+			if !stale(stored) {
+				continue
+			}
+			if err := db.openKey(&k); err != nil {
+				return err
+			}
+			text, err := db.sealKey(k)
+			if err != nil {
+				return err
+			}
+			if err := tx.s.later(ctx, `UPDATE domain_key SET pem = $4 WHERE domain = $1 AND purpose = $2 AND selector = $3 AND pem = $5`, k.Domain, k.Purpose, k.Selector, text, stored); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
 }
 
 // Keys lists the keys of a domain, oldest first.
 func (db *DB) Keys(ctx context.Context, domain string) ([]Key, error) {
-	return readAll(ctx, db, scanKey, `SELECT `+keyColumns+` FROM domain_key WHERE domain = $1 ORDER BY purpose, created, selector`, strings.ToLower(domain))
+	list, err := readAll(ctx, db, scanKey, `SELECT `+keyColumns+` FROM domain_key WHERE domain = $1 ORDER BY purpose, created, selector`, strings.ToLower(domain))
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if err := db.openKey(&list[i]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // SetKeyState moves a key on in its life; ErrNotFound.

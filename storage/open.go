@@ -66,6 +66,13 @@ type Options struct {
 	Rand     io.Reader        // ids, tags, nonces; nil: crypto/rand
 	Log      *slog.Logger     // nil: discards
 	PeerID   string           // names this process among those on the database; "": random
+	Keys     KeyCodec         // how private keys lie in the database; nil: as they are
+}
+
+// KeyCodec encrypts the private keys of domains on their way into the database.
+type KeyCodec interface {
+	Seal(Key) (string, error) // the text to store for Key.PEM
+	Open(Key) (string, error) // the text behind what is stored
 }
 
 // DB is an open database. All methods may be used by many goroutines.
@@ -77,6 +84,7 @@ type DB struct {
 	clock func() time.Time
 	log   *slog.Logger
 	peer  string
+	keys  KeyCodec
 	hub   hub
 
 	accounts accountCache
@@ -104,7 +112,7 @@ func Open(ctx context.Context, rawURL string, o Options) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	db := &DB{url: rawURL, clock: o.Clock, log: o.Log, peer: o.PeerID, rand: bufio.NewReaderSize(o.Rand, 512)}
+	db := &DB{url: rawURL, clock: o.Clock, log: o.Log, peer: o.PeerID, keys: o.Keys, rand: bufio.NewReaderSize(o.Rand, 512)}
 	if db.peer == "" {
 		db.peer = db.random(8)
 	}

@@ -102,6 +102,37 @@ type keyCmd struct {
 	Rotate keyRotateCmd `cmd:"" help:"Make the next keys of a domain, or let them sign."`
 	List   keyListCmd   `cmd:"" help:"List keys."`
 	Import keyImportCmd `cmd:"" help:"Take over an existing key."`
+
+	Encrypt keyEncryptCmd `cmd:"" help:"Encrypt the private keys in the database with key_secret. The server does it at its start too."`
+	Decrypt keyDecryptCmd `cmd:"" help:"Write the private keys in the clear, before key_secret changes or goes."`
+}
+
+type keyEncryptCmd struct{}
+
+// Run encrypts.
+func (keyEncryptCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		n, err := ad.EncryptKeys(a.ctx)
+		if err != nil {
+			return err
+		}
+		a.printf("%s encrypted; without key_secret they cannot be used, so keep it safe, apart from the database\n", plural(n, "private key"))
+		return nil
+	})
+}
+
+type keyDecryptCmd struct{}
+
+// Run decrypts.
+func (keyDecryptCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		n, err := ad.DecryptKeys(a.ctx)
+		if err != nil {
+			return err
+		}
+		a.printf("%s written in the clear; start the server with the new key_secret, or without one\n", plural(n, "private key"))
+		return nil
+	})
 }
 
 type keyRotateCmd struct {
