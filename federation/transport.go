@@ -32,6 +32,8 @@ type Transport struct {
 	ISchedule *ischedule.Client    // nil: iSchedule is switched off
 	Mail      scheduling.Transport // nil: no mail server is configured
 	Policy    func(domain string) Policy
+	Gateway   scheduling.Transport     // to backends of our gateway domains
+	IsGateway func(domain string) bool // nil: there are none
 	Now       func() time.Time
 }
 
@@ -46,6 +48,9 @@ func (t *Transport) policy(domain string) Policy {
 
 // Send carries one message to recipients of one domain.
 func (t *Transport) Send(ctx context.Context, p scheduling.Parcel) ([]scheduling.RecipientResult, error) {
+	if t.IsGateway != nil && t.IsGateway(p.Domain) {
+		return t.Gateway.Send(ctx, p)
+	}
 	policy := t.policy(p.Domain)
 	if t.ISchedule == nil || policy == MailOnly {
 		why := "iSchedule is switched off here"
@@ -126,6 +131,9 @@ func (t *Transport) mail(ctx context.Context, p scheduling.Parcel, to []calendar
 
 // FreeBusy asks a domain's server; mail cannot answer such questions.
 func (t *Transport) FreeBusy(ctx context.Context, q scheduling.Question) ([]scheduling.RecipientResult, error) {
+	if t.IsGateway != nil && t.IsGateway(q.Domain) {
+		return t.Gateway.FreeBusy(ctx, q)
+	}
 	var out []scheduling.RecipientResult
 	if t.ISchedule == nil || t.policy(q.Domain) == MailOnly {
 		for _, a := range q.Recipients {

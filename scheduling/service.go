@@ -143,7 +143,7 @@ func (s *Service) localDomain(ctx context.Context, domain string) (bool, error) 
 		}
 		set := make(map[string]bool, len(list))
 		for _, x := range list {
-			set[x.Name] = true
+			set[x.Name] = x.Role != storage.RoleGateway // those have their people elsewhere
 		}
 		d.set, d.at = set, now
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -165,6 +166,8 @@ type DomainInfo struct {
 	Created  string `json:"created"`
 	Calendar string `json:"calendar_selector"` // of the active key, "" for none
 	Mail     string `json:"mail_selector"`
+	Role     string `json:"role"`              // local or gateway
+	Backend  string `json:"backend,omitempty"` // of a gateway
 }
 
 // Domains lists our domains.
@@ -175,7 +178,7 @@ func (a *Admin) Domains(ctx context.Context) ([]DomainInfo, error) {
 	}
 	out := []DomainInfo{}
 	for _, d := range list {
-		info := DomainInfo{Name: d.Name, Created: stamp(d.Created)}
+		info := DomainInfo{Name: d.Name, Created: stamp(d.Created), Role: cmp.Or(d.Role, "local"), Backend: d.Backend}
 		keys, err := a.db.Keys(ctx, d.Name)
 		if err != nil {
 			return nil, err

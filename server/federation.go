@@ -20,6 +20,7 @@ import (
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation"
 	"github.com/kalends/kalends/federation/discover"
+	"github.com/kalends/kalends/federation/gateway"
 	"github.com/kalends/kalends/federation/imip"
 	"github.com/kalends/kalends/federation/ischedule"
 	"github.com/kalends/kalends/scheduling"
@@ -83,6 +84,10 @@ type federationParts struct {
 	submit    *imip.Submitter
 	domains   *domainList
 	peers     *peerList
+
+	gateway     *gateway.Client
+	submissions http.Handler
+	mailRules   imip.Rules
 }
 
 // domainList knows our domains; it asks the database again every few seconds.
@@ -91,6 +96,16 @@ type domainList struct {
 	mu   sync.Mutex
 	at   time.Time
 	list []string
+	gate map[string]bool // gateway domains
+}
+
+// gateway tells whether the people of a domain have their calendars in a
+// backend.
+func (d *domainList) gateway(domain string) bool {
+	d.names()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.gate[domain]
 }
 
 func (d *domainList) names() []string {
@@ -103,9 +118,12 @@ func (d *domainList) names() []string {
 		if err != nil {
 			return d.list // better the list of a moment ago than none
 		}
-		d.list = make([]string, 0, len(rows))
+		d.list, d.gate = make([]string, 0, len(rows)), map[string]bool{}
 		for _, r := range rows {
 			d.list = append(d.list, r.Name)
+			if r.Role == storage.RoleGateway {
+				d.gate[r.Name] = true
+			}
 		}
 		d.at = now
 	}
@@ -129,7 +147,6 @@ func newFederation(ctx context.Context, s *server) (*federationParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	receiver := busyGate{s.sched, cfg, f.peers, s.log}
 	admin := ""
 	if names := f.domains.names(); len(names) > 0 {
 		admin = "mailto:postmaster@" + names[0]
@@ -140,6 +157,10 @@ func newFederation(ctx context.Context, s *server) (*federationParts, error) {
 		f.transport.ISchedule = ischedule.NewClient(ischedule.ClientConfig{Locator: f.out.Finder, Signers: f.keys, HTTP: f.out.HTTP.Transport, Now: time.Now, Draft01: true, Dialect: f.peers.dialect, Log: s.log})
 		dialects = f.transport.ISchedule.DialectOf
 	}
+	if err := f.newGateway(ctx); err != nil {
+		return nil, err
+	}
+	receiver := busyGate{f.before(s.sched), cfg, f.peers, s.log}
 	f.inbound = ischedule.NewHandler(ischedule.HandlerConfig{
 		Receiver: receiver, Keys: lookup, Serial: serials{s.db}, Now: time.Now, Local: f.domains.has,
 		Capabilities: ischedule.Capabilities{MaxContentLength: min(cfg.MaxBody, ischedule.DefaultMaxContentLength), MaxInstances: cfg.MaxInstances, External: true, Administrator: admin},
@@ -195,6 +216,7 @@ func (f *federationParts) mail(ctx context.Context) error {
 		local := f.domains.has(domain)
 		return imip.DomainRules{Local: local, Gateway: local && gateway, Bounces: local && listens}
 	}}
+	f.mailRules = rules
 	loop := ""
 	if names := f.domains.names(); len(names) > 0 {
 		loop = names[0]

@@ -31,6 +31,7 @@ import (
 
 	"github.com/kalends/kalends/caldav"
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation/gateway"
 	"github.com/kalends/kalends/federation/ischedule"
 	"github.com/kalends/kalends/push"
 	"github.com/kalends/kalends/scheduling"
@@ -221,7 +222,7 @@ func (s *server) routes(dav, pages http.Handler) http.Handler {
 	dav = compressed(plain)
 	pages = compressed(private(pages))
 	keys := ischedule.KeyHandler{Keys: s.fed.keys}
-	inbound := s.fed.inbound
+	inbound, submitted := s.fed.inbound, s.fed.submitted()
 	return identify(s.cfg, s.log, s.metrics.request, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := r.URL.Path
 		switch {
@@ -250,6 +251,8 @@ func (s *server) routes(dav, pages http.Handler) http.Handler {
 				return
 			}
 			inbound.ServeHTTP(w, r)
+		case strings.HasPrefix(p, gateway.Path):
+			submitted.ServeHTTP(w, r)
 		case strings.HasPrefix(p, ischedule.KeyPath):
 			keys.ServeHTTP(w, r)
 		case p == "/" && isDAV(r.Method):

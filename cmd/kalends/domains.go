@@ -16,15 +16,42 @@ type domainCmd struct {
 }
 
 type domainAddCmd struct {
-	Domain string `arg:"" help:"Mail domain, such as example.org."`
+	Domain  string `arg:"" help:"Mail domain, such as example.org."`
+	Role    string `help:"local: its people have accounts here. gateway: their calendars are in a backend." enum:"local,gateway," default:""`
+	Backend string `help:"Of a gateway: https://host/path, or lmtp://host:port." placeholder:"URL"`
+	JSON    bool   `name:"json" help:"For programs."`
+}
+
+// Help is shown by --help.
+func (domainAddCmd) Help() string {
+	return "A domain that is ours already may get another role. For a gateway the secret that we show to the backend and the token that it shows to us are printed once; run the command again to get new ones. docs/gateway.md says what they are for."
 }
 
 // Run adds the domain.
 func (c *domainAddCmd) Run(a *app) error {
+	if (c.Role == "gateway") != (c.Backend != "") {
+		return fmt.Errorf("--role gateway and --backend belong together")
+	}
 	return a.admin(func(ad *server.Admin) error {
 		d, err := ad.AddDomain(a.ctx, c.Domain)
 		if err != nil {
 			return err
+		}
+		switch c.Role {
+		case "gateway":
+			b, err := ad.SetGateway(a.ctx, d.Name, c.Backend)
+			if err != nil {
+				return err
+			}
+			if c.JSON {
+				return a.json(b)
+			}
+			a.printf("%s is a gateway to %s. Shown once:\n  the backend gets   Authorization: Bearer %s\n  the backend posts to %s with   Authorization: Bearer %s\n", d.Name, b.URL, b.Secret, b.Submit, b.Token)
+			return nil
+		case "local":
+			if err := ad.SetLocal(a.ctx, d.Name); err != nil {
+				return err
+			}
 		}
 		a.printf("%s is ours; `kalends domain dns %s` shows the records to publish\n", d.Name, d.Name)
 		return nil
@@ -47,9 +74,9 @@ func (c *domainListCmd) Run(a *app) error {
 		}
 		var rows [][]string
 		for _, d := range list {
-			rows = append(rows, []string{d.Name, d.Calendar, d.Mail, d.Created})
+			rows = append(rows, []string{d.Name, d.Role, d.Calendar, d.Mail, d.Created})
 		}
-		return a.table("DOMAIN|CALENDAR KEY|MAIL KEY|ADDED", rows)
+		return a.table("DOMAIN|ROLE|CALENDAR KEY|MAIL KEY|ADDED", rows)
 	})
 }
 

@@ -207,9 +207,12 @@ func (n *Node) People(names ...string) {
 
 // Publish puts the records that `kalends domain dns` prints into the world's
 // DNS. The server must have been started once.
-func (n *Node) Publish() {
+func (n *Node) Publish() { n.t.Helper(); n.PublishDomain(n.Domain) }
+
+// PublishDomain is Publish for another domain that the server hosts.
+func (n *Node) PublishDomain(domain string) {
 	n.t.Helper()
-	text, err := n.Command("", "domain", "dns", n.Domain)
+	text, err := n.Command("", "domain", "dns", domain)
 	if err != nil {
 		n.t.Fatal(err)
 	}
