@@ -35,7 +35,7 @@ func TestCalendarProperties(t *testing.T) {
 		w.do("alice", "DELETE", "/dav/calendars/alice/office/", "", "").want(403, "default-calendar-needed")
 		w.do("bob", "PUT", "/dav/calendars/bob/calendar/i.ics", "", meeting("i", 7, "bob", "alice")).want(201)
 		w.do("alice", "PROPFIND", "/dav/calendars/alice/office/", "Depth: 1", propfind("<C:calendar-data/>")).want(207, "UID:i")
-		// RFC 7953 §7.2.4: kept, with no effect on free/busy.
+		// RFC 7953 §7.2.4
 		w.do("alice", "PROPPATCH", in, "", proppatch("<C:calendar-availability>BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VAVAILABILITY\nUID:a\nEND:VAVAILABILITY\nEND:VCALENDAR\n</C:calendar-availability>")).want(207, "200 OK")
 		w.do("alice", "PROPFIND", in, "Depth: 0", propfind("<C:calendar-availability/>")).want(207, "BEGIN:VAVAILABILITY")
 	})
