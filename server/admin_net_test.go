@@ -208,6 +208,9 @@ func TestDoctorPeer(t *testing.T) {
 	if err != nil || Broken(found) || !strings.Contains(fmt.Sprint(found), "iSchedule 1.0 at https://cal.b.test:") {
 		t.Errorf("%v, %v", found, err)
 	}
+	if !strings.Contains(fmt.Sprint(found), "no question was asked") { // nothing of ours can sign
+		t.Errorf("%v", found)
+	}
 	found, err = us.Doctor(t.Context(), "mail.test")
 	if err != nil || Broken(found) || !strings.Contains(fmt.Sprint(found), "invitations go by mail") {
 		t.Errorf("%v, %v", found, err)

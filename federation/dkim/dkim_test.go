@@ -327,6 +327,7 @@ func TestAddressDomain(t *testing.T) {
 	}
 }
 
+// A41: weak, revoked and foreign-purpose keys are refused.
 func TestKeyRecords(t *testing.T) {
 	t.Parallel()
 	good := testRecord(t)

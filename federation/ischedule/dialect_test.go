@@ -323,3 +323,35 @@ func TestHostHeader(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A47: a message for another domain that is delivered to us reaches nobody.
+func TestHostConfusion(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	r := invitation(vevent("REQUEST", orgAlice, "ATTENDEE:mailto:zed@west.example")).set("Recipient", "mailto:zed@west.example")
+	resp, a := b.send(r, "mailto:zed@west.example")
+	if resp.StatusCode != 200 || a.Outcomes[0].Code != "3.7" || a.Outcomes[0].Disposition != Fail {
+		t.Errorf("HTTP %d, %+v", resp.StatusCode, a)
+	}
+}
+
+// What a peer asks us to wait, in both forms; nonsense is no wish.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1770000000, 0)
+	for in, want := range map[string]time.Duration{"": 0, "120": 2 * time.Minute, "-5": 0, "99999999999999": 0, "soon": 0,
+		now.Add(time.Minute).UTC().Format(http.TimeFormat): time.Minute, now.Add(-time.Minute).UTC().Format(http.TimeFormat): 0} {
+		if got := retryAfter(in, now); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+	w := newWorld(t)
+	s := &scripted{get: giveCaps(ours()), post: func(rw http.ResponseWriter, _ *http.Request, _ string) {
+		rw.Header().Set("Retry-After", "90")
+		rw.WriteHeader(503)
+	}}
+	w.peer(s)
+	if got := w.client(nil).Send(t.Context(), parcel(carol)); !got[0].Retry || got[0].RetryAfter != 90*time.Second {
+		t.Errorf("%+v", got[0])
+	}
+}
