@@ -275,7 +275,9 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 		}
 		c.extra.Replies[k] = st
 	}
-	if out.Inbox != nil && r.Inbox.ID != 0 && !automatic(r.Account) {
+	// A refresh tells of other people's answers; what else it brings along was
+	// told before (a SEQUENCE that rose with the change of one instance).
+	if out.Inbox != nil && r.Inbox.ID != 0 && !automatic(r.Account) && m.Kind != itip.KindRefreshed {
 		key := storage.ObjectKey{CollectionKey: r.Inbox, Name: d.s.newID() + ".ics"}
 		w, err := d.row(storage.Object{ObjectKey: key, Created: micros(d.now)}, out.Inbox, itip.RoleNone)
 		if err != nil {
