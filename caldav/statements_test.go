@@ -33,7 +33,7 @@ func (w *world) statements(method, path, head, body string, want int) (n, size i
 	return count.Statements(), rec.Body.Len()
 }
 
-// The number of SQL statements of a request depends neither on how many members a
+// Want 36: the number of SQL statements of a request depends neither on how many members a
 // calendar has nor on how many calendars a home has.
 func TestStatements(t *testing.T) {
 	t.Parallel()
