@@ -53,8 +53,14 @@ func (q *request) target() (Path, storage.ObjectKey, storage.Found, bool, error)
 	if err != nil {
 		return p, storage.ObjectKey{}, f, false, err
 	}
-	if p.Kind != KindObject || f.Home == nil {
+	if p.Kind == KindObject && f.Home == nil {
+		return p, storage.ObjectKey{}, f, false, forbiddenAt(p, acl.Bind) // as a home that gives no rights
+	}
+	if p.Kind != KindObject {
 		return p, storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "the destination is not in a calendar")
+	}
+	if f.Collection == nil && !q.privilegesIn(&f, nil).Has(acl.Read) {
+		return p, storage.ObjectKey{}, f, false, forbiddenAt(p, acl.Bind)
 	}
 	if f.Collection == nil {
 		return p, storage.ObjectKey{}, f, false, &httpError{status: http.StatusConflict, msg: "The destination's calendar does not exist."}
@@ -63,8 +69,8 @@ func (q *request) target() (Path, storage.ObjectKey, storage.Found, bool, error)
 	if f.Object != nil {
 		need |= acl.Unbind
 	}
-	if !q.privilegesOn(f.Home, f.Collection).Has(need) {
-		return p, storage.ObjectKey{}, f, false, q.forbidden(need)
+	if !q.privilegesIn(&f, f.Collection).Has(need) {
+		return p, storage.ObjectKey{}, f, false, forbiddenAt(p, need)
 	}
 	if f.Collection.Kind != storage.CollectionCalendar {
 		return p, storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
@@ -86,6 +92,9 @@ func (q *request) target() (Path, storage.ObjectKey, storage.Found, bool, error)
 // moveObject answers MOVE: inside of a home nobody is told; into another home
 // the object is stored there and deleted here.
 func (q *request) moveObject() error {
+	if err := q.mayChange(); err != nil {
+		return err
+	}
 	p, key, f, overwrite, err := q.target()
 	if err != nil {
 		return err
@@ -121,6 +130,9 @@ func (q *request) moved(res scheduling.Result, to Path) error {
 
 // copyObject answers COPY.
 func (q *request) copyObject() error {
+	if err := q.mayChange(); err != nil { // what is hidden is not copied
+		return err
+	}
 	p, key, f, _, err := q.target()
 	if err != nil {
 		return err

@@ -42,10 +42,15 @@ func refused(status int, cond davxml.Name, msg string, children ...func(*davxml.
 }
 
 // forbidden says which privilege is missing (RFC 3744 §7.1.1).
-func (q *request) forbidden(need acl.Set) error {
+func (q *request) forbidden(need acl.Set) error { return forbiddenAt(q.path, need) }
+
+func forbiddenAt(p Path, need acl.Set) error {
+	if need == acl.ReadBusy {
+		need = acl.Read // which everybody knows
+	}
 	var names []davxml.NeededPrivilege
-	for _, n := range need.Minimal(classOf(q.path.Kind)) {
-		names = append(names, davxml.NeededPrivilege{Href: q.path.String(), Privilege: davxml.Name(n)})
+	for _, n := range need.Minimal(classOf(p.Kind)) {
+		names = append(names, davxml.NeededPrivilege{Href: p.String(), Privilege: davxml.Name(n)})
 	}
 	return &httpError{status: http.StatusForbidden, body: davxml.NeedPrivileges(names...), msg: "You may not do this here."}
 }

@@ -2,9 +2,9 @@ package caldav
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 
-	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/storage"
 )
@@ -22,7 +22,7 @@ func (q *request) expandProperty(rep *davxml.ExpandProperty) error {
 	m := q.multistatus()
 	budget := 500
 	for i, r := range list {
-		if i > 0 && (depth == 0 || !r.privs.Has(acl.Read)) {
+		if i > 0 && (depth == 0 || !looks(r.path.Kind, r.privs)) {
 			continue
 		}
 		resp := m.Response(r.href())
@@ -65,7 +65,7 @@ func (q *request) expandInto(resp *davxml.Response, r *resource, props []davxml.
 				b.StatusResponse(h, status, davxml.Name{}, "")
 				continue
 			}
-			if !sub.privs.Has(acl.Read) {
+			if !looks(sub.path.Kind, sub.privs) {
 				b.StatusResponse(h, http.StatusForbidden, davxml.Name{}, "")
 				continue
 			}
@@ -117,8 +117,15 @@ func (q *request) lookup(href string) (*resource, error) {
 		return nil, err
 	}
 	sub := *q
-	sub.path, sub.found = p, f
-	if err := sub.resolve(); err != nil || sub.missing() {
+	sub.path, sub.found, sub.veiled = p, f, false
+	if err := sub.resolve(); err != nil {
+		var he *httpError
+		if errors.As(err, &he) && he.status == http.StatusForbidden { // a home that is not, or is not for us
+			return &resource{path: p}, nil
+		}
+		return nil, nil
+	}
+	if sub.missing() {
 		return nil, nil
 	}
 	list, err := sub.expand(sub.here(), 0)

@@ -16,9 +16,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kalends/kalends/caldav/acl"
@@ -45,6 +45,9 @@ type Config struct {
 	MaxXML       int64 // of other bodies
 	MaxInstances int
 	MaxAttendees int
+	MaxCalendars int       // collections of a home, those that are always there included; 0: no limit
+	Quota        int64     // octets of all objects of an account; 0: no limit
+	Directory    Directory // whom people find; "": everybody
 	Limits       calendar.Limits
 	ExternalURL  func(*http.Request) string // scheme://host without a final slash
 	RemoteAddr   func(*http.Request) netip.Addr
@@ -62,6 +65,9 @@ type Handler struct {
 	auth  Authenticator
 	cfg   Config
 	dav   string // DAV header
+
+	auditing sync.Mutex
+	audited  map[string]time.Time // what was written into the audit trail lately
 }
 
 // New returns the handler.
@@ -96,7 +102,10 @@ func New(db *storage.DB, sched *scheduling.Service, auth Authenticator, cfg Conf
 	if cfg.RequestID == nil {
 		cfg.RequestID = func(context.Context) string { return "" }
 	}
-	h := &Handler{db: db, sched: sched, auth: auth, cfg: cfg, dav: davHeader}
+	if cfg.Directory == "" {
+		cfg.Directory = DirectoryAll
+	}
+	h := &Handler{db: db, sched: sched, auth: auth, cfg: cfg, dav: davHeader, audited: map[string]time.Time{}}
 	if cfg.Push != nil {
 		h.dav += ", webdav-push"
 	}
@@ -105,15 +114,17 @@ func New(db *storage.DB, sched *scheduling.Service, auth Authenticator, cfg Conf
 
 // request is one request on its way through the handler.
 type request struct {
-	h     *Handler
-	w     http.ResponseWriter
-	r     *http.Request
-	ctx   context.Context
-	path  Path
-	user  *storage.Account
-	found storage.Found
-	privs acl.Set
-	zone  *time.Location // of floating times, when a query names one
+	h      *Handler
+	w      http.ResponseWriter
+	r      *http.Request
+	ctx    context.Context
+	path   Path
+	user   *storage.Account
+	found  storage.Found
+	privs  acl.Set
+	memo   *memo
+	veiled bool           // there is an object, but not for this user
+	zone   *time.Location // of floating times, when a query names one
 }
 
 // ServeHTTP finds out what the path names and who asks, in one statement, and
@@ -128,7 +139,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // davHeader lists what is true of every DAV resource. The old calendar-schedule
 // token stands beside the new one for clients that look for it alone.
-const davHeader = "1, 3, access-control, calendar-access, calendar-schedule, calendar-auto-schedule, extended-mkcol, calendar-no-timezone, calendar-query-extended, calendar-availability, calendarserver-principal-search, calendarserver-home-sync"
+const davHeader = "1, 3, access-control, calendar-access, calendar-schedule, calendar-auto-schedule, calendar-proxy, extended-mkcol, calendar-no-timezone, calendar-query-extended, calendar-availability, calendarserver-principal-search, calendarserver-home-sync"
 
 func (q *request) serve() error {
 	login, password, ok := q.r.BasicAuth()
@@ -180,7 +191,15 @@ func (q *request) serve() error {
 		return q.forbidden(m.need)
 	}
 	if m.exists && q.missing() {
+		if !looks(q.path.Kind, q.privs) {
+			return q.forbidden(acl.Read) // the same as for what is there
+		}
 		return errNotFound
+	}
+	if q.user.Rights&storage.RightReadAll != 0 {
+		if err := q.audit(); err != nil {
+			return err
+		}
 	}
 	return q.quietly(m.serve)
 }
@@ -202,37 +221,9 @@ func wanted(p Path, method string) storage.Columns {
 	return storage.ColumnTimezone
 }
 
-// resolve corrects the kind of path by the rows found, and computes the
-// privileges of the user. What does not exist is treated as a child of what
-// does, so that an answer never tells missing from forbidden.
-func (q *request) resolve() error {
-	f := &q.found
-	switch q.path.Kind {
-	case KindPrincipal:
-		if f.Home == nil || folderOf(f.Home.Kind) != q.path.Folder {
-			return errNotFound
-		}
-	case KindHome, KindCalendar, KindObject:
-		if f.Home == nil || f.Home.Kind == storage.KindGroup {
-			return errNotFound
-		}
-		if f.Collection != nil {
-			k, item := kindOf(f.Collection.Kind)
-			if q.path.Kind == KindObject {
-				q.path.Kind = item
-			} else if q.path.Kind == KindCalendar {
-				q.path.Kind = k
-			}
-		} else if q.path.Kind == KindCalendar {
-			q.path.Kind = KindUnmapped
-		}
-	}
-	if q.path.Kind == KindPrincipal {
-		q.privs = q.principalPrivileges(f.Home)
-	} else {
-		q.privs = q.privilegesOn(f.Home, f.Collection)
-	}
-	return nil
+func kindFor(c *storage.Collection) Kind {
+	k, _ := kindOf(c.Kind)
+	return k
 }
 
 func kindOf(k storage.CollectionKind) (collection, item Kind) {
@@ -245,76 +236,6 @@ func kindOf(k storage.CollectionKind) (collection, item Kind) {
 		return KindNotification, KindObject
 	}
 	return KindCalendar, KindObject
-}
-
-// privilegesOn evaluates the access control list of a collection (nil: of the
-// home) for the user (RFC 3744 §6).
-func (q *request) privilegesOn(home *storage.Account, c *storage.Collection) acl.Set {
-	switch {
-	case home == nil:
-		return acl.Read | acl.ReadCurrentUserPrivilegeSet // principals and the folders above: the directory
-	case home.ID == q.user.ID, q.user.Rights&storage.RightReadAll != 0:
-		return acl.All
-	}
-	who := acl.Subject{Account: int64(q.user.ID), Authenticated: true}
-	for _, g := range q.found.Groups {
-		who.Groups = append(who.Groups, int64(g))
-	}
-	return acl.Evaluate(aclOf(c), who)
-}
-
-// principalPrivileges: a principal is open to everybody who signed in; its
-// owner also writes its properties.
-func (q *request) principalPrivileges(a *storage.Account) acl.Set {
-	if a != nil && (a.ID == q.user.ID || q.user.Rights&storage.RightReadAll != 0) {
-		return acl.All
-	}
-	return acl.Read | acl.ReadCurrentUserPrivilegeSet
-}
-
-// aclOf is the list in force: what was set, before the entries that every
-// collection of its kind has.
-func aclOf(c *storage.Collection) []acl.ACE {
-	if c == nil {
-		return acl.Default(acl.CalendarHome)
-	}
-	return append(slices.Clip(c.ACL), acl.Default(aclKind(c.Kind))...)
-}
-
-func aclKind(k storage.CollectionKind) acl.Collection {
-	switch k {
-	case storage.CollectionHome:
-		return acl.CalendarHome
-	case storage.CollectionCalendar:
-		return acl.Calendar
-	case storage.CollectionInbox:
-		return acl.ScheduleInbox
-	case storage.CollectionOutbox:
-		return acl.ScheduleOutbox
-	}
-	return acl.NotificationCollection
-}
-
-// classOf is the privilege class of a kind of resource.
-func classOf(k Kind) acl.Class {
-	switch k {
-	case KindInbox, KindInboxItem:
-		return acl.Inbox
-	case KindOutbox:
-		return acl.Outbox
-	}
-	return acl.Ordinary
-}
-
-// missing reports whether the path names nothing that exists.
-func (q *request) missing() bool {
-	switch q.path.Kind {
-	case KindObject, KindInboxItem:
-		return q.found.Object == nil
-	case KindUnmapped, KindNone:
-		return true
-	}
-	return false
 }
 
 // readXML parses a request body; nil when there is none.

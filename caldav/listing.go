@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -45,7 +44,7 @@ func (q *request) getListing() error {
 		} else {
 			fmt.Fprintf(tag, "%s\n", r.href())
 		}
-		if i == 0 || !r.privs.Has(acl.Read) {
+		if i == 0 || !looks(r.path.Kind, r.privs) {
 			continue
 		}
 		row := listingRow{Href: r.href(), Name: displayName(r), Type: r.path.Kind.String()}

@@ -29,21 +29,26 @@ func init() {
 			methods[k][name] = m
 		}
 	}
-	above := []Kind{KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindCalendars}
+	above := []Kind{KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars}
 	cols := []Kind{KindHome, KindCalendar, KindInbox, KindOutbox, KindNotification}
 	items := []Kind{KindObject, KindInboxItem}
 	all := slices.Concat(above, cols, items)
 
 	add("OPTIONS", method{serve: (*request).options}, append(all, KindUnmapped)...)
 	add("PROPFIND", method{exists: true, serve: (*request).propfind}, all...)
-	add("PROPPATCH", method{exists: true, need: acl.WriteProperties, serve: (*request).proppatch}, slices.Concat(cols, items, []Kind{KindPrincipal})...)
+	add("PROPPATCH", method{exists: true, serve: (*request).proppatch}, slices.Concat(cols, items, []Kind{KindPrincipal, KindProxy})...)
 	add("REPORT", method{exists: true, serve: (*request).report}, slices.Concat(above, cols, items)...)
-	add("GET", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
-	add("HEAD", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
-	add("GET", read((*request).getCalendar), KindCalendar)
-	add("HEAD", read((*request).getCalendar), KindCalendar)
-	add("GET", read((*request).getObject), items...)
-	add("HEAD", read((*request).getObject), items...)
+	add("GET", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
+	add("HEAD", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
+	// In calendars the privilege to see busy times only is enough; what is shown then
+	// is another matter (see views).
+	look := func(f func(*request) error) method { return method{acl.ReadBusy, true, f} }
+	add("GET", look((*request).getCalendar), KindCalendar)
+	add("HEAD", look((*request).getCalendar), KindCalendar)
+	add("GET", look((*request).getObject), KindObject)
+	add("HEAD", look((*request).getObject), KindObject)
+	add("GET", read((*request).getObject), KindInboxItem)
+	add("HEAD", read((*request).getObject), KindInboxItem)
 	add("PUT", method{serve: (*request).put}, KindObject)
 	add("DELETE", method{need: acl.Unbind, exists: true, serve: (*request).deleteObject}, items...)
 	add("DELETE", method{need: acl.Unbind, exists: true, serve: (*request).deleteCollection}, KindCalendar)

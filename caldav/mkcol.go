@@ -5,12 +5,9 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/storage"
 )
-
-const needWrite = acl.WriteProperties
 
 // mkcalendar answers MKCALENDAR (RFC 4791 §5.3.1).
 func (q *request) mkcalendar() error {

@@ -37,6 +37,11 @@ func contentType(component string) string {
 func (q *request) getObject() error {
 	o := q.found.Object
 	q.markRead(o)
+	if q.views(o.Flags, q.privs) != viewAll {
+		if err := q.veilObject(o); err != nil {
+			return err
+		}
+	}
 	h := q.w.Header()
 	f := q.accepted()
 	h["Etag"] = []string{quote(o.ETag)}
@@ -63,6 +68,25 @@ func (q *request) getObject() error {
 		return ignoreWrite(err)
 	}
 	http.ServeContent(q.w, q.r, "", time.UnixMicro(o.Modified), strings.NewReader(data))
+	return nil
+}
+
+// veilObject replaces an object's data by what a user sees who may only know when
+// it is.
+func (q *request) veilObject(o *storage.Object) error {
+	if o.Data == "" { // HEAD
+		for full, err := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{o.Name}, storage.ColumnData) {
+			if err != nil {
+				return err
+			}
+			o.Data = full.Data
+		}
+	}
+	text, err := q.veil(o.Data)
+	if err != nil {
+		return errNotFound // what cannot be read cannot be shown in part
+	}
+	o.Data, o.Size = text, int64(len(text))
 	return nil
 }
 
@@ -117,6 +141,9 @@ func tooLarge(limit int64) error {
 // put answers PUT (RFC 4791 §5.3.2, RFC 6638 §3.2).
 func (q *request) put() error {
 	col := q.found.Collection
+	if col == nil && !q.privs.Has(acl.Read) {
+		return q.forbidden(acl.Bind) // whether there is one or not
+	}
 	if col == nil {
 		return &httpError{status: http.StatusConflict, msg: "The calendar does not exist; create it first."}
 	}
@@ -126,6 +153,9 @@ func (q *request) put() error {
 	}
 	if !q.privs.Has(need) {
 		return q.forbidden(need)
+	}
+	if err := q.mayChange(); err != nil {
+		return err
 	}
 	if col.Kind != storage.CollectionCalendar {
 		return precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
@@ -228,6 +258,9 @@ func ignoreWrite(error) error { return nil }
 
 // deleteObject answers DELETE of an object.
 func (q *request) deleteObject() error {
+	if err := q.mayChange(); err != nil {
+		return err
+	}
 	err := q.h.sched.Delete(q.ctx, scheduling.Delete{
 		Actor: q.actor(), Key: q.objectKey(), IfMatch: etags(q.r.Header.Values("If-Match")),
 		IfScheduleTag: strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `),
@@ -295,9 +328,16 @@ func (q *request) getCalendar() error {
 			}
 			panic(http.ErrAbortHandler) // the status has gone out: cut the connection, so that nobody takes half for the whole
 		}
+		seen := q.views(o.Flags, q.privs)
+		if seen == viewNone {
+			continue
+		}
 		obj, err := calendar.Parse([]byte(o.Data), q.h.cfg.Limits)
 		if err != nil {
 			continue // stored long ago and unreadable: the others are still served
+		}
+		if seen == viewBusy {
+			obj = calendar.Veil(obj)
 		}
 		if !wrote {
 			wrote = true

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -19,6 +20,7 @@ const (
 	KindPrincipals           // /dav/principals/
 	KindPrincipalFolder      // /dav/principals/users/
 	KindPrincipal            // /dav/principals/users/U/
+	KindProxy                // /dav/principals/users/U/calendar-proxy-read/
 	KindCalendars            // /dav/calendars/
 	KindHome                 // /dav/calendars/U/
 	KindCalendar             // /dav/calendars/U/calendar/
@@ -32,7 +34,7 @@ const (
 	kinds
 )
 
-var kindNames = [kinds]string{"none", "site", "root", "principals", "principal folder", "principal", "calendars", "home", "calendar", "inbox", "outbox", "notification", "unmapped", "object", "inbox item", "push registration"}
+var kindNames = [kinds]string{"none", "site", "root", "principals", "principal folder", "principal", "proxy principal", "calendars", "home", "calendar", "inbox", "outbox", "notification", "unmapped", "object", "inbox item", "push registration"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -48,6 +50,7 @@ type Path struct {
 	Handle     string // the account
 	Collection string // decoded name
 	Object     string // decoded name
+	Proxy      string // calendar-proxy-read or calendar-proxy-write
 	NoSlash    bool   // a collection's path was written without its final slash
 }
 
@@ -102,6 +105,8 @@ func ParsePath(escaped string) (Path, bool) {
 		p.Kind, p.Folder, p.Handle = KindPrincipal, seg[2], seg[3]
 	case seg[1] == "push" && n == 3 && !slash:
 		p.Kind, p.Object, p.NoSlash = KindPush, seg[2], false
+	case seg[1] == "principals" && n == 5 && folders[seg[2]] != 0 && folders[seg[2]] != storage.KindGroup && validHandle(seg[3]) && proxyMode(seg[4]) != acl.NoProxy:
+		p.Kind, p.Folder, p.Handle, p.Proxy = KindProxy, seg[2], seg[3], seg[4]
 	case seg[1] == "calendars" && n == 2:
 		p.Kind = KindCalendars
 	case seg[1] == "calendars" && n == 3 && validHandle(seg[2]):
@@ -148,6 +153,8 @@ func (p Path) String() string {
 		return principalsPath + p.Folder + "/"
 	case KindPrincipal:
 		return principalsPath + p.Folder + "/" + p.Handle + "/"
+	case KindProxy:
+		return principalsPath + p.Folder + "/" + p.Handle + "/" + p.Proxy + "/"
 	case KindCalendars:
 		return calendarsPath
 	case KindHome:

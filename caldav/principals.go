@@ -155,7 +155,7 @@ func (q *request) searchPrincipals(accept func(*storage.Account) bool, folder st
 		}
 		for i := range list {
 			a := &list[i]
-			if a.Disabled || folder != "" && folderOf(a.Kind) != folder || !accept(a) {
+			if a.Disabled || !q.seen(a) || folder != "" && folderOf(a.Kind) != folder || !accept(a) {
 				continue
 			}
 			if n == limit {
@@ -204,22 +204,16 @@ func (q *request) principalMatch(rep *davxml.PrincipalMatch) error {
 	m := q.multistatus()
 	switch {
 	case rep.Self:
-		// The principals that are the user: he himself and his groups.
-		own := []*storage.Account{q.user}
-		groups, err := q.groupsOf(q.user.ID)
+		own, err := q.selfPrincipals()
 		if err != nil {
 			return q.abort(m, err)
 		}
-		for i := range groups {
-			own = append(own, &groups[i])
-		}
-		for _, a := range own {
-			r := q.principal(a)
+		for _, r := range own {
 			if strings.HasPrefix(r.href(), q.path.String()) || q.path.Kind == KindSite {
 				q.respond(m, r, &rep.PropSpec)
 			}
 		}
-	case q.found.Home != nil && q.path.Kind != KindPrincipal:
+	case q.found.Home != nil && q.path.Kind != KindPrincipal && q.path.Kind != KindProxy:
 		if err := q.matchMembers(m, rep); err != nil {
 			return q.abort(m, err)
 		}
@@ -237,13 +231,13 @@ func (q *request) principalMatch(rep *davxml.PrincipalMatch) error {
 // matchMembers reports the members of a home or collection whose property names
 // the user or one of his groups.
 func (q *request) matchMembers(m *davxml.Multistatus, rep *davxml.PrincipalMatch) error {
-	me := map[string]bool{principalPath(q.user): true}
-	groups, err := q.groupsOf(q.user.ID)
+	me := map[string]bool{}
+	own, err := q.selfPrincipals()
 	if err != nil {
 		return err
 	}
-	for i := range groups {
-		me[principalPath(&groups[i])] = true
+	for _, r := range own {
+		me[r.href()] = true
 	}
 	list, err := q.expand(q.here(), 1)
 	if err != nil {
@@ -274,39 +268,42 @@ func (q *request) matchMembers(m *davxml.Multistatus, rep *davxml.PrincipalMatch
 }
 
 // aclPrincipalPropSet answers the report of RFC 3744 §9.2: the principals that
-// the access control list names.
+// the access control list names by their address, and its owner.
 func (q *request) aclPrincipalPropSet(rep *davxml.ACLPrincipalPropSet) error {
 	if !q.privs.Has(acl.ReadACL) {
 		return q.forbidden(acl.ReadACL)
 	}
-	ids := []storage.AccountID{q.found.Home.ID}
-	for _, e := range q.fullACL() {
-		if (e.Principal.Kind == acl.Account || e.Principal.Kind == acl.Group) && !slices.Contains(ids, storage.AccountID(e.Principal.ID)) {
-			ids = append(ids, storage.AccountID(e.Principal.ID))
-		}
-	}
-	accounts, err := q.h.db.AccountsByID(q.ctx, ids)
+	lists, err := q.lists(q.here())
 	if err != nil {
 		return err
 	}
 	m := q.multistatus()
-	for _, id := range ids {
-		if a, ok := accounts[id]; ok {
-			q.respond(m, q.principal(&a), &rep.PropSpec)
+	done := map[string]bool{}
+	for _, e := range lists.entries {
+		var r *resource
+		switch e.Principal.Kind {
+		case acl.Owner:
+			r = q.principal(q.found.Home)
+		case acl.ProxyRead, acl.ProxyWrite:
+			mode := acl.ReadProxy
+			if e.Principal.Kind == acl.ProxyWrite {
+				mode = acl.WriteProxy
+			}
+			a := q.found.Home
+			r = &resource{path: Path{Kind: KindProxy, Folder: folderOf(a.Kind), Handle: a.Handle, Proxy: proxyName(mode)}, home: a, privs: q.principalPrivileges(a)}
+		case acl.Account, acl.Group:
+			a, ok := lists.accounts[storage.AccountID(e.Principal.ID)]
+			if !ok {
+				continue
+			}
+			r = q.principal(&a)
+		default:
+			continue
+		}
+		if !done[r.href()] {
+			done[r.href()] = true
+			q.respond(m, r, &rep.PropSpec)
 		}
 	}
 	return q.end(m)
-}
-
-// fullACL is the list in force on the request's collection, read again since
-// an owner's request does not load it.
-func (q *request) fullACL() []acl.ACE {
-	if q.found.Collection == nil {
-		return aclOf(nil)
-	}
-	c, err := q.h.db.CollectionByName(q.ctx, q.found.Home.ID, q.found.Collection.Name)
-	if err != nil {
-		return aclOf(q.found.Collection)
-	}
-	return aclOf(&c)
 }

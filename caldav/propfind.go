@@ -37,7 +37,7 @@ func (q *request) propfind() error {
 	if depth == infinite {
 		return precondition(davxml.DPropFindFiniteDepth, "Depth: infinity is not served; ask level by level")
 	}
-	if !q.privs.Has(acl.Read) && !(q.path.Kind == KindHome && q.privs.Has(acl.ReadFreeBusy)) {
+	if !looks(q.path.Kind, q.privs) {
 		return q.forbidden(acl.Read)
 	}
 	list, err := q.expand(q.here(), depth)
@@ -50,7 +50,7 @@ func (q *request) propfind() error {
 		if i == 0 && noroot {
 			continue
 		}
-		if i > 0 && !r.privs.Has(acl.Read) {
+		if i > 0 && !looks(r.path.Kind, r.privs) {
 			continue // what the user may not read is not listed
 		}
 		q.respond(m, r, spec)
@@ -61,7 +61,9 @@ func (q *request) propfind() error {
 			if err != nil {
 				return q.abort(m, err)
 			}
-			q.respond(m, q.member(&o), spec)
+			if r := q.member(&o); r.view != viewNone {
+				q.respond(m, r, spec)
+			}
 			if m.Err() != nil {
 				break
 			}
@@ -76,7 +78,7 @@ func (q *request) member(o *storage.Object) *resource {
 	if q.found.Collection.Kind == storage.CollectionInbox {
 		k = KindInboxItem
 	}
-	return &resource{path: Path{Kind: k, Handle: q.found.Home.Handle, Collection: q.found.Collection.Name, Object: o.Name}, home: q.found.Home, col: q.found.Collection, obj: o, privs: q.privs}
+	return &resource{path: Path{Kind: k, Handle: q.found.Home.Handle, Collection: q.found.Collection.Name, Object: o.Name}, home: q.found.Home, col: q.found.Collection, obj: o, privs: q.privs, view: q.views(o.Flags, q.privs)}
 }
 
 // columns is what a listing must load for the properties asked for: an ETag
@@ -195,6 +197,14 @@ func (q *request) calendarData(resp *davxml.Response, r *resource, spec *davxml.
 			text = o.Data
 		}
 	}
+	if r.view != viewAll {
+		veiled, err := q.veil(text)
+		if err != nil {
+			resp.Missing(davxml.CCalendarData)
+			return
+		}
+		text = veiled
+	}
 	if spec != nil {
 		shaped, err := q.shape(text, r.col, spec)
 		if err != nil {
@@ -220,6 +230,15 @@ func (q *request) calendarData(resp *davxml.Response, r *resource, spec *davxml.
 	b.Attr("content-type", formatTypes[f]) // RFC 4791 §9.6
 	b.Attr("version", "2.0")
 	b.Text(text)
+}
+
+// veil is calendar data as those see it who may know when, but not what.
+func (q *request) veil(text string) (string, error) {
+	o, err := calendar.Parse([]byte(text), q.h.cfg.Limits)
+	if err != nil {
+		return "", err
+	}
+	return string(calendar.Veil(o).Bytes()), nil
 }
 
 // shape expands, limits and selects calendar data.

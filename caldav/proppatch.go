@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/scheduling"
@@ -16,12 +17,13 @@ const maxDeadProperty = 64 << 10 // octets of one dead property
 
 // change is what a PROPPATCH or MKCALENDAR asks for, checked but not stored.
 type change struct {
-	col    storage.Collection
-	edits  []func(*storage.Collection) // what became of col, to be done again on the row as it is at the commit
-	dead   []storage.Property
-	home   *storage.Settings // settings of the account that properties stand for
-	failed map[davxml.Name]failure
-	names  []davxml.Name
+	col       storage.Collection
+	edits     []func(*storage.Collection) // what became of col, to be done again on the row as it is at the commit
+	dead      []storage.Property
+	home      *storage.Settings    // settings of the account that properties stand for
+	delegates *[]storage.AccountID // members of the proxy principal
+	failed    map[davxml.Name]failure
+	names     []davxml.Name
 }
 
 // set changes the collection, now and in the transaction.
@@ -75,8 +77,11 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 	}
 	protected := failure{http.StatusForbidden, davxml.DCannotModifyProtectedProperty, ""}
 	bad := func(cond davxml.Name, msg string) failure { return failure{http.StatusForbidden, cond, msg} }
-	shared := q.found.Home != nil && q.user.ID != q.found.Home.ID
+	other, shared := q.found.Home != nil && q.user.ID != q.found.Home.ID, q.ownView()
 	cal := kind == KindCalendar
+	if _, live := properties[op.Name]; live && !creating && !personal[op.Name] && !q.privs.Has(acl.WriteProperties) {
+		return failure{http.StatusForbidden, davxml.Name{}, "this is everybody's property, which takes the privilege write-properties"}
+	}
 	switch op.Name {
 	case davxml.DDisplayName:
 		if cal && !shared {
@@ -85,24 +90,29 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 			}
 			return ch.set(func(c *storage.Collection) { c.DisplayName = value })
 		}
-		if kind == KindPrincipal || kind == KindInbox || kind == KindOutbox {
+		if kind == KindPrincipal || kind == KindProxy || kind == KindInbox || kind == KindOutbox {
 			return protected
 		}
+	case davxml.DGroupMemberSet:
+		if kind == KindProxy {
+			return q.planDelegates(ch, op)
+		}
+		return protected
 	case davxml.CCalendarDescription:
 		if cal && !shared {
 			return ch.set(func(c *storage.Collection) { c.Description = value })
 		}
 	case davxml.ICalendarColor:
-		if cal && !shared && (op.Value == nil || len(op.Value.Attrs) == 0) {
+		if cal && !other && (op.Value == nil || len(op.Value.Attrs) == 0) {
 			ch.set(func(c *storage.Collection) { c.Color = value })
 			ch.dead = append(ch.dead, q.deadProp(davxml.PropOp{Remove: true, Name: op.Name}, ch.col, ""))
 			return failure{}
 		}
-		if cal && !shared {
+		if cal && !other {
 			ch.set(func(c *storage.Collection) { c.Color = "" })
 		}
 	case davxml.ICalendarOrder:
-		if cal && !shared {
+		if cal && !other {
 			return ch.set(func(c *storage.Collection) { c.Order = value })
 		}
 	case davxml.CCalendarTimezone:
@@ -189,6 +199,9 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 		}
 		return protected
 	}
+	if kind == KindProxy {
+		return protected // nothing else is stored there
+	}
 	if _, live := properties[op.Name]; live && !personal[op.Name] || op.Name == davxml.CCalendarData {
 		return protected
 	}
@@ -203,14 +216,20 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 	return failure{}
 }
 
-// deadProp is a row of the property table; personal properties, and all that
-// somebody else than the owner sets, are that user's own.
+// ownView tells whether what the user sets is seen by him alone: the owner and who
+// acts for him set the properties that everybody sees, sharees their own.
+func (q *request) ownView() bool {
+	return q.found.Home != nil && (collected.has(q.path.Kind) || items.has(q.path.Kind) || q.path.Kind == KindUnmapped) && !q.confidant()
+}
+
+// deadProp is a row of the property table; personal properties of all but the
+// owner, and all that a sharee sets, are that user's own.
 func (q *request) deadProp(op davxml.PropOp, c storage.Collection, xml string) storage.Property {
 	p := storage.Property{PropertyKey: storage.PropertyKey{CollectionKey: c.CollectionKey}, Space: op.Name.Space, Local: op.Name.Local, XML: xml}
 	if q.found.Object != nil {
 		p.Object = q.found.Object.Name
 	}
-	if q.found.Home != nil && q.user.ID != q.found.Home.ID {
+	if q.ownView() || personal[op.Name] && q.found.Home != nil && q.user.ID != q.found.Home.ID {
 		p.Principal = q.user.ID
 	}
 	return p
@@ -275,12 +294,14 @@ func (q *request) proppatch() error {
 	if err != nil {
 		return err
 	}
+	// Who may read has properties of his own; those of everybody need the privilege
+	// (RFC 3744 §3.3).
+	if !q.privs.Has(acl.WriteProperties) && !(q.ownView() && looks(q.path.Kind, q.privs)) {
+		return q.forbidden(acl.WriteProperties)
+	}
 	var col storage.Collection
 	switch {
-	case q.path.Kind == KindPrincipal:
-		if q.found.Home.ID != q.user.ID {
-			return q.forbidden(needWrite)
-		}
+	case q.path.Kind == KindPrincipal, q.path.Kind == KindProxy:
 	case q.path.Kind == KindHome:
 		c, err := q.homeCollection()
 		if err != nil {
@@ -340,7 +361,12 @@ func (q *request) apply(ch *change, kind Kind) error {
 			return err
 		}
 	}
-	if kind == KindPrincipal || items.has(kind) {
+	if ch.delegates != nil {
+		if err := q.setDelegates(*ch.delegates); err != nil {
+			return err
+		}
+	}
+	if kind == KindPrincipal || kind == KindProxy || items.has(kind) {
 		if len(ch.dead) == 0 {
 			return nil
 		}

@@ -28,7 +28,8 @@ func (s kindSet) has(k Kind) bool { return s&(1<<k) != 0 }
 var (
 	anyKind      = ^kindSet(0)
 	principals   = on(KindPrincipal)
-	principalTop = on(KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindCalendars)
+	proxied      = on(KindPrincipal, KindProxy)
+	principalTop = on(KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars)
 	collections  = on(KindCalendar, KindInbox, KindOutbox, KindNotification)
 	calendars    = on(KindCalendar)
 	synced       = on(KindCalendar, KindInbox, KindOutbox, KindNotification)
@@ -64,7 +65,7 @@ func init() {
 	properties = map[davxml.Name]*property{
 		// RFC 4918 §15
 		davxml.DResourceType: {on: anyKind, allprop: true, write: writeResourceType},
-		davxml.DDisplayName: {on: principals | collected | items, allprop: true,
+		davxml.DDisplayName: {on: proxied | collected | items, allprop: true,
 			has:   func(q *request, r *resource) bool { return displayName(r) != "" },
 			write: text(func(q *request, r *resource) string { return displayName(r) })},
 		davxml.DGetETag: {on: items | collected, allprop: true, has: hasToken, write: text(etagOf)},
@@ -77,7 +78,7 @@ func init() {
 			}
 			return listingType
 		})},
-		davxml.DGetContentLength: {on: items, allprop: true, write: func(q *request, r *resource, b *davxml.Builder) { b.Int(r.obj.Size) }},
+		davxml.DGetContentLength: {on: items, allprop: true, has: func(_ *request, r *resource) bool { return r.view == viewAll }, write: func(q *request, r *resource, b *davxml.Builder) { b.Int(r.obj.Size) }},
 		davxml.DGetLastModified: {on: items | collections, allprop: true, write: func(q *request, r *resource, b *davxml.Builder) {
 			if r.obj != nil {
 				b.HTTPDate(time.UnixMicro(r.obj.Modified))
@@ -97,20 +98,15 @@ func init() {
 		// RFC 5397, 3744
 		davxml.DCurrentUserPrincipal:   {on: anyKind, write: href(func(q *request, r *resource) string { return principalPath(q.user) })},
 		davxml.DPrincipalCollectionSet: {on: anyKind, write: href(func(*request, *resource) string { return principalsPath })},
-		davxml.DOwner:                  {on: collected | items, write: href(func(q *request, r *resource) string { return principalPath(r.home) })},
+		davxml.DOwner:                  {on: collected | items | proxied, write: href(func(q *request, r *resource) string { return principalPath(r.home) })},
 		davxml.DGroup:                  {on: collected | items, write: func(*request, *resource, *davxml.Builder) {}},
 		// Who may see a resource at all may know what he may do with it (RFC 3744 §3.7).
 		davxml.DCurrentUserPrivilegeSet: {on: anyKind, write: func(q *request, r *resource, b *davxml.Builder) { writePrivileges(b, r.privs, classOf(r.path.Kind)) }},
 		davxml.DSupportedPrivilegeSet:   {on: anyKind, write: func(q *request, r *resource, b *davxml.Builder) { writePrivilegeTree(b, classOf(r.path.Kind)) }},
-		davxml.DACL:                     {on: collected | items, need: acl.ReadACL, write: writeACL},
-		davxml.DACLRestrictions: {on: collected | items, write: func(q *request, r *resource, b *davxml.Builder) {
-			b.Empties(davxml.DGrantOnly, davxml.DNoInvert)
-		}},
-		davxml.DInheritedACLSet: {on: collected | items, write: func(q *request, r *resource, b *davxml.Builder) {
-			if items.has(r.path.Kind) {
-				b.Href(collectionPath(r.home, r.col.Name))
-			}
-		}},
+		davxml.DACL:                     {on: anyKind, need: acl.ReadACL, write: writeACL},
+		// RFC 3744 §5.6: entries grant and deny, in any order, but not to everybody but somebody.
+		davxml.DACLRestrictions:    {on: anyKind, write: func(q *request, r *resource, b *davxml.Builder) { b.Empties(davxml.DNoInvert) }},
+		davxml.DInheritedACLSet:    {on: anyKind, write: hrefs(inheritedFrom)},
 		davxml.DSupportedReportSet: {on: anyKind, write: writeReports},
 		davxml.DSupportedMethodSet: {on: anyKind, write: func(q *request, r *resource, b *davxml.Builder) {
 			for m := range strings.SplitSeq(allow(r.path.Kind), ", ") {
@@ -119,8 +115,11 @@ func init() {
 				b.End()
 			}
 		}},
-		davxml.DPrincipalURL: {on: principals, write: href(func(q *request, r *resource) string { return principalPath(r.home) })},
-		davxml.DAlternateURISet: {on: principals, write: hrefs(func(q *request, r *resource) (out []string) {
+		davxml.DPrincipalURL: {on: proxied, write: href(func(q *request, r *resource) string { return r.href() })},
+		davxml.DAlternateURISet: {on: proxied, write: hrefs(func(q *request, r *resource) (out []string) {
+			if r.path.Kind == KindProxy {
+				return nil
+			}
 			for _, a := range scheduling.AddressesOf(*r.home) {
 				if s := string(a); !strings.HasPrefix(s, "/") {
 					out = append(out, s)
@@ -128,8 +127,10 @@ func init() {
 			}
 			return out
 		})},
-		davxml.DGroupMemberSet:  {on: principals, write: hrefs(members)},
-		davxml.DGroupMembership: {on: principals, write: hrefs(memberships)},
+		davxml.DGroupMemberSet:         {on: proxied, write: hrefs(members)},
+		davxml.DGroupMembership:        {on: proxied, write: hrefs(memberships)},
+		davxml.CSCalendarProxyReadFor:  {on: principals, write: hrefs(proxyFor(acl.ReadProxy))},
+		davxml.CSCalendarProxyWriteFor: {on: principals, write: hrefs(proxyFor(acl.WriteProxy))},
 		// calendarserver.org: the same through nested groups
 		{Space: davxml.NSCalendarServer, Local: "expanded-group-member-set"}: {on: principals, write: hrefs(allMembers)},
 		{Space: davxml.NSCalendarServer, Local: "expanded-group-membership"}: {on: principals, write: hrefs(allMemberships)},
@@ -225,7 +226,15 @@ func init() {
 				b.Element(davxml.Name{Space: davxml.NSCalendarServer, Local: "email-address"}, e)
 			}
 		}},
-		davxml.CSRecordType: {on: principals, write: text(func(q *request, r *resource) string { return folderOf(r.home.Kind) })},
+		davxml.CSRecordType: {on: proxied, write: text(func(q *request, r *resource) string {
+			switch r.path.Proxy {
+			case proxyRead:
+				return "read-delegate-group"
+			case proxyWrite:
+				return "write-delegate-group"
+			}
+			return folderOf(r.home.Kind)
+		})},
 		davxml.ICalendarColor: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Color != "" },
 			write: text(func(q *request, r *resource) string { return r.col.Color })},
 		davxml.ICalendarOrder: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Order != "" },
@@ -277,6 +286,8 @@ func hasHome(q *request, r *resource) bool { return r.home.Kind != storage.KindG
 
 func displayName(r *resource) string {
 	switch {
+	case r.path.Kind == KindProxy:
+		return r.path.Proxy
 	case r.path.Kind == KindPrincipal:
 		if r.home.DisplayName != "" {
 			return r.home.DisplayName
@@ -314,6 +325,12 @@ func writeResourceType(q *request, r *resource, b *davxml.Builder) {
 	switch r.path.Kind {
 	case KindPrincipal:
 		b.Empties(davxml.DCollection, davxml.DPrincipal)
+	case KindProxy:
+		kind := davxml.CSCalendarProxyRead
+		if r.path.Proxy == proxyWrite {
+			kind = davxml.CSCalendarProxyWrite
+		}
+		b.Empties(davxml.DCollection, davxml.DPrincipal, kind)
 	case KindCalendar:
 		if subscribed(r.col) {
 			b.Empties(davxml.DCollection, davxml.CSSubscribed)
@@ -333,6 +350,9 @@ func writeResourceType(q *request, r *resource, b *davxml.Builder) {
 }
 
 func members(q *request, r *resource) (out []string) {
+	if r.path.Kind == KindProxy {
+		return proxyMembers(q, r)
+	}
 	if r.home.Kind != storage.KindGroup {
 		return nil
 	}
@@ -347,6 +367,9 @@ func members(q *request, r *resource) (out []string) {
 }
 
 func memberships(q *request, r *resource) (out []string) {
+	if r.path.Kind == KindProxy {
+		return nil
+	}
 	list, err := q.h.db.MemberOf(q.ctx, r.home.ID)
 	if err != nil {
 		q.h.cfg.Log.Error("groups of an account cannot be read", "error", err, "request", q.requestID())
@@ -354,7 +377,7 @@ func memberships(q *request, r *resource) (out []string) {
 	for i := range list {
 		out = append(out, principalPath(&list[i]))
 	}
-	return out
+	return append(out, proxyMemberships(q, r)...)
 }
 
 func allMembers(q *request, r *resource) (out []string) {

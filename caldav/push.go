@@ -201,8 +201,11 @@ func (q *request) pushTokens(lines []string) (tokens []string, all bool) {
 
 // MayRead tells whether a user may read a collection: package push asks before
 // it tells him anything.
-func MayRead(user, owner *storage.Account, groups []storage.AccountID, c *storage.Collection) bool {
-	q := &request{user: user}
-	q.found.Groups = groups
-	return q.privilegesOn(owner, c).Has(acl.Read)
+func MayRead(user *storage.Account, f *storage.Found) bool {
+	q := &request{user: user, found: *f}
+	kind := KindHome
+	if f.Collection != nil {
+		kind = kindFor(f.Collection)
+	}
+	return f.Home != nil && looks(kind, q.privilegesIn(f, f.Collection))
 }

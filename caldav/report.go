@@ -27,7 +27,7 @@ func (q *request) report() error {
 	if !slices.Contains(reportsOf(q.path.Kind), rep.ReportName()) {
 		return precondition(davxml.Name{Space: davxml.NSDAV, Local: "supported-report"}, "this resource does not have the report "+rep.ReportName().Local)
 	}
-	if _, fb := rep.(*davxml.FreeBusyQuery); !fb && !q.privs.Has(acl.Read) {
+	if _, fb := rep.(*davxml.FreeBusyQuery); !fb && !looks(q.path.Kind, q.privs) {
 		return q.forbidden(acl.Read)
 	}
 	if err := q.checkReport(rep); err != nil {
@@ -193,7 +193,11 @@ func (q *request) multiget(rep *davxml.CalendarMultiget) error {
 			if o.Missing() {
 				m.Status(hrefs[k], http.StatusNotFound, davxml.Name{}, "")
 			} else {
-				sub.respond(m, sub.member(&o), &rep.PropSpec)
+				if r := sub.member(&o); r.view == viewNone {
+					m.Status(hrefs[k], http.StatusNotFound, davxml.Name{}, "")
+				} else {
+					sub.respond(m, r, &rep.PropSpec)
+				}
 			}
 			k++
 			if m.Err() != nil {
@@ -222,8 +226,8 @@ func (q *request) reach(p Path) (*request, error) {
 	}
 	sub := *q
 	sub.found = f
-	sub.privs = q.privilegesOn(f.Home, f.Collection)
-	if !sub.privs.Has(acl.Read) {
+	sub.privs = q.privilegesIn(&f, f.Collection)
+	if k, _ := kindOf(f.Collection.Kind); !looks(k, sub.privs) {
 		return nil, nil
 	}
 	return &sub, nil
@@ -245,7 +249,7 @@ func (q *request) readable(need acl.Set) ([]*request, error) {
 		}
 		sub := *q
 		sub.found.Collection = &cols[i]
-		sub.privs = q.privilegesOn(q.found.Home, &cols[i])
+		sub.privs = q.privilegesIn(&q.found, &cols[i])
 		if sub.privs.Has(need) {
 			out = append(out, &sub)
 		}
@@ -267,7 +271,7 @@ func (q *request) calendarQuery(rep *davxml.CalendarQuery) error {
 	if err != nil {
 		return err
 	}
-	over, err := q.readable(acl.Read)
+	over, err := q.readable(acl.ReadBusy)
 	if err != nil {
 		return err
 	}
@@ -330,11 +334,18 @@ func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, fil
 		if err != nil {
 			return false, err
 		}
+		r := q.member(&o)
+		if r.view == viewNone {
+			continue
+		}
 		match := exact && (!w.Ranged() || o.Flags&storage.FlagExact != 0)
 		if !match {
 			obj, err := calendar.Parse([]byte(o.Data), q.h.cfg.Limits)
 			if err != nil {
 				continue // unreadable: it matches nothing
+			}
+			if r.view == viewBusy { // what is hidden is not found either (abuse A24)
+				obj = calendar.Veil(obj)
 			}
 			if match, err = filter.Match(obj, calendar.NewZones(obj, zone), budget); err != nil {
 				return false, err
@@ -348,7 +359,7 @@ func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, fil
 			return false, nil
 		}
 		*count++
-		q.respond(m, q.member(&o), &rep.PropSpec)
+		q.respond(m, r, &rep.PropSpec)
 		if m.Err() != nil {
 			return false, nil
 		}
@@ -436,7 +447,7 @@ func (q *request) syncCollection(rep *davxml.SyncCollection) error {
 		return err
 	}
 	m := q.multistatus()
-	if err := q.writeChanges(m, set, &rep.PropSpec); err != nil {
+	if err := q.writeChanges(m, set, &rep.PropSpec, rep.Token == ""); err != nil {
 		return q.abort(m, err)
 	}
 	if set.Truncated { // RFC 6578 §3.6
@@ -448,10 +459,10 @@ func (q *request) syncCollection(rep *davxml.SyncCollection) error {
 
 // writeChanges writes the members of a change set; calendar data, when asked
 // for, is read in batches.
-func (q *request) writeChanges(m *davxml.Multistatus, set storage.ChangeSet, spec *davxml.PropSpec) error {
+func (q *request) writeChanges(m *davxml.Multistatus, set storage.ChangeSet, spec *davxml.PropSpec, first bool) error {
 	if q.columns(spec)&storage.ColumnData == 0 {
 		for i := range set.Changes {
-			q.writeChange(m, &set.Changes[i], spec)
+			q.writeChange(m, &set.Changes[i], spec, first)
 		}
 		return nil
 	}
@@ -478,18 +489,22 @@ func (q *request) writeChanges(m *davxml.Multistatus, set storage.ChangeSet, spe
 					c.Object = o
 				}
 			}
-			q.writeChange(m, &c, spec)
+			q.writeChange(m, &c, spec, first)
 		}
 	}
 	return nil
 }
 
-func (q *request) writeChange(m *davxml.Multistatus, c *storage.Change, spec *davxml.PropSpec) {
-	if c.Deleted {
-		m.Status(q.member(&c.Object).href(), http.StatusNotFound, davxml.Name{}, "")
-		return
+// writeChange tells of one change. What has become hidden is gone for the user,
+// who may have seen it before; a first answer has no need to say so.
+func (q *request) writeChange(m *davxml.Multistatus, c *storage.Change, spec *davxml.PropSpec, first bool) {
+	r := q.member(&c.Object)
+	switch {
+	case c.Deleted || r.view == viewNone && !first:
+		m.Status(r.href(), http.StatusNotFound, davxml.Name{}, "")
+	case r.view != viewNone:
+		q.respond(m, r, spec)
 	}
-	q.respond(m, q.member(&c.Object), spec)
 }
 
 // freeBusyQuery answers free-busy-query (RFC 4791 §7.10).

@@ -17,6 +17,7 @@ type resource struct {
 	obj    *storage.Object
 	privs  acl.Set
 	dead   []storage.Property
+	view   view                 // of an object
 	sister []storage.Collection // all collections of the home, where a property needs them
 }
 
@@ -24,7 +25,11 @@ func (r *resource) href() string { return r.path.String() }
 
 // here is the resource that the request names.
 func (q *request) here() *resource {
-	return &resource{path: q.path, home: q.found.Home, col: q.found.Collection, obj: q.found.Object, privs: q.privs}
+	r := &resource{path: q.path, home: q.found.Home, col: q.found.Collection, obj: q.found.Object, privs: q.privs}
+	if r.obj != nil {
+		r.view = q.views(r.obj.Flags, q.privs)
+	}
+	return r
 }
 
 // expand lists a resource and, at depth 1, its children, in few statements:
@@ -32,14 +37,14 @@ func (q *request) here() *resource {
 func (q *request) expand(r *resource, depth int) ([]*resource, error) {
 	out := []*resource{r}
 	switch r.path.Kind {
-	case KindHome, KindCalendar, KindInbox, KindOutbox, KindNotification, KindPrincipal, KindObject, KindInboxItem:
+	case KindHome, KindCalendar, KindInbox, KindOutbox, KindNotification, KindPrincipal, KindProxy, KindObject, KindInboxItem:
 	default:
 		if depth == 0 {
 			return out, nil
 		}
 	}
 	child := func(p Path, home *storage.Account) *resource {
-		c := &resource{path: p, home: home, privs: q.privilegesOn(nil, nil)}
+		c := &resource{path: p, home: home, privs: q.privilegesIn(&storage.Found{}, nil)}
 		return c
 	}
 	switch r.path.Kind {
@@ -65,9 +70,15 @@ func (q *request) expand(r *resource, depth int) ([]*resource, error) {
 			c.privs = q.principalPrivileges(a)
 			if r.path.Kind == KindCalendars {
 				c.path = Path{Kind: KindHome, Handle: a.Handle}
-				c.privs = q.privilegesOn(a, nil)
+				c.privs = acl.All // one's own
 			}
 			out = append(out, c)
+		}
+	case KindPrincipal:
+		if depth > 0 && r.home.Kind != storage.KindGroup {
+			for _, name := range proxyNames {
+				out = append(out, &resource{path: Path{Kind: KindProxy, Folder: r.path.Folder, Handle: r.home.Handle, Proxy: name}, home: r.home, privs: r.privs})
+			}
 		}
 	case KindHome:
 		cols, err := q.h.db.Collections(q.ctx, r.home.ID)
@@ -83,7 +94,7 @@ func (q *request) expand(r *resource, depth int) ([]*resource, error) {
 			c := &cols[i]
 			if c.Kind == storage.CollectionHome {
 				r.col = c
-				r.privs = q.privilegesOn(r.home, c)
+				r.privs = q.privilegesIn(&q.found, c)
 				r.dead = deadOf(dead, c.CollectionKey, q.user.ID)
 			}
 		}
@@ -98,7 +109,7 @@ func (q *request) expand(r *resource, depth int) ([]*resource, error) {
 			}
 			k, _ := kindOf(c.Kind)
 			out = append(out, &resource{path: Path{Kind: k, Handle: r.home.Handle, Collection: c.Name}, home: r.home, col: c,
-				privs: q.privilegesOn(r.home, c), dead: deadOf(dead, c.CollectionKey, q.user.ID), sister: cols})
+				privs: q.privilegesIn(&q.found, c), dead: deadOf(dead, c.CollectionKey, q.user.ID), sister: cols})
 		}
 	case KindCalendar, KindInbox, KindOutbox, KindNotification, KindObject, KindInboxItem:
 		key := storage.PropertyKey{CollectionKey: r.col.CollectionKey}
@@ -127,7 +138,7 @@ func (q *request) directory(p Path) ([]storage.Account, error) {
 			return nil, err
 		}
 		for _, a := range list {
-			if folderOf(a.Kind) == p.Folder && !a.Disabled {
+			if folderOf(a.Kind) == p.Folder && !a.Disabled && q.seen(&a) {
 				out = append(out, a)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/storage"
 )
@@ -62,7 +61,7 @@ func tokenOf(q *request, r *resource) string {
 		switch c := &r.sister[i]; {
 		case c.Kind == storage.CollectionHome:
 			t[homeItself] = c.Token()
-		case !c.Deleting && q.privilegesOn(r.home, c).Has(acl.Read):
+		case !c.Deleting && looks(kindFor(c), q.privilegesIn(&q.found, c)):
 			t[homeTokenKey(c)] = c.Token()
 		}
 	}
@@ -106,7 +105,7 @@ func (q *request) syncHome(rep *davxml.SyncCollection) error {
 	names := map[string]bool{}
 	for _, r := range list[1:] {
 		names[r.col.Name] = true
-		if !r.privs.Has(acl.Read) {
+		if !looks(r.path.Kind, r.privs) {
 			continue
 		}
 		was, known := old[homeTokenKey(r.col)]
@@ -168,12 +167,12 @@ func (s *homeSync) collection(r *resource, was string, known, touched bool) erro
 		limit = max(s.rep.Limit-s.count, 1)
 	}
 	sub := *s.q
-	sub.found.Collection = r.col
+	sub.found.Collection, sub.privs = r.col, r.privs
 	set, err := s.q.h.db.Changes(s.q.ctx, r.col.CollectionKey, was, limit)
 	if err != nil {
 		return err
 	}
-	if err := sub.writeChanges(s.m, set, &s.rep.PropSpec); err != nil {
+	if err := sub.writeChanges(s.m, set, &s.rep.PropSpec, was == ""); err != nil {
 		return err
 	}
 	s.count += len(set.Changes)

@@ -289,6 +289,8 @@ func fill(o storage.Object, idx calendar.Index, role itip.Role) storage.Object {
 	set(idx.HasFloating, storage.FlagFloating)
 	set(idx.Scheduling, storage.FlagScheduling)
 	set(idx.Transp == "TRANSPARENT", storage.FlagTransparent)
+	set(idx.Class == "PRIVATE", storage.FlagPrivate)
+	set(idx.Class == "CONFIDENTIAL", storage.FlagConfidential)
 	set(role == itip.RoleOrganizer, storage.FlagOrganizer)
 	set(role == itip.RoleAttendee, storage.FlagAttendee)
 	return o

@@ -481,6 +481,7 @@ func (db *DB) RemoveAccount(ctx context.Context, id AccountID) error {
 			`DELETE FROM push_subscription WHERE account_id = $1`,
 			`DELETE FROM grantee WHERE principal_id = $1`,
 			`DELETE FROM member WHERE account_id = $1 OR group_id = $1`,
+			`DELETE FROM delegate WHERE account_id = $1 OR delegate_id = $1`,
 		} {
 			if err := tx.s.later(ctx, q, int64(id)); err != nil {
 				return err
@@ -513,6 +514,27 @@ func (db *DB) AccountByLogin(ctx context.Context, login string) (Account, error)
 		return Account{}, ErrNotFound
 	}
 	return *f.Login, nil
+}
+
+// AccountsByHandle finds accounts; unknown handles are left out.
+func (db *DB) AccountsByHandle(ctx context.Context, handles []string) (map[string]Account, error) {
+	if len(handles) == 0 {
+		return nil, nil
+	}
+	if err := plainText(handles...); err != nil {
+		return nil, err
+	}
+	text, err := jsonText(handles)
+	if err != nil {
+		return nil, err
+	}
+	list, err := readAll(ctx, db, scanAccount, `SELECT `+accountColumns+` FROM account a
+		WHERE a.handle IN (SELECT v.value FROM @list($1; v)) AND a.removed = 0`, text)
+	out := make(map[string]Account, len(list))
+	for _, a := range list {
+		out[a.Handle] = a
+	}
+	return out, err
 }
 
 // AccountsByID finds accounts; unknown ids are left out.

@@ -75,7 +75,13 @@ func (tx *Tx) applyOne(ctx context.Context, w *Write, a Applied) error {
 	now := Micros(tx.Now())
 	account, collection := int64(o.Account), int64(o.ID)
 	tx.changed(o.Account)
-	if err := tx.s.later(ctx, `UPDATE collection SET seq = $3, tag = $4 WHERE account_id = $1 AND id = $2`, account, collection, a.Seq, a.Tag); err != nil {
+	size := int64(len(o.Data))
+	if w.Delete {
+		size = 0
+	}
+	if err := tx.s.later(ctx, `UPDATE collection SET seq = $3, tag = $4, bytes = bytes + CAST($5 AS BIGINT) - COALESCE((SELECT x.size FROM object x
+			WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $6), 0)
+		WHERE account_id = $1 AND id = $2`, account, collection, a.Seq, a.Tag, size, o.Name); err != nil {
 		return err
 	}
 	if err := tx.s.later(ctx, `INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
@@ -130,13 +136,15 @@ type bumpRow struct {
 	ID      int64  `json:"id"`
 	Seq     int64  `json:"seq"`
 	Tag     string `json:"tag"`
+	Bytes   int64  `json:"bytes"` // of what is stored
 }
 
 func (tx *Tx) applyMany(ctx context.Context, writes []Write, applied []Applied) error {
 	now := Micros(tx.Now())
 	stored := map[ObjectKey]bool{}
 	var bumps []bumpRow
-	bumped := map[CollectionKey]bool{}
+	bumped := map[CollectionKey]int{} // where in bumps
+	keys := make([]objectKeyRow, len(writes))
 	journal := make([]journalRow, len(writes))
 	var gone []objectKeyRow
 	var stores []storeRow
@@ -146,10 +154,16 @@ func (tx *Tx) applyMany(ctx context.Context, writes []Write, applied []Applied) 
 		w := &writes[i]
 		o := &w.Object
 		c := tx.locked[o.CollectionKey]
-		if !bumped[o.CollectionKey] {
-			bumped[o.CollectionKey] = true
+		keys[i] = objectKeyRow{int64(o.Account), int64(o.ID), o.Name}
+		at, ok := bumped[o.CollectionKey]
+		if !ok {
+			at = len(bumps)
 			tx.changed(o.Account)
-			bumps = append(bumps, bumpRow{int64(c.Account), int64(c.ID), c.Seq, c.Tag})
+			bumped[o.CollectionKey] = at
+			bumps = append(bumps, bumpRow{int64(c.Account), int64(c.ID), c.Seq, c.Tag, 0})
+		}
+		if !w.Delete {
+			bumps[at].Bytes += int64(len(o.Data))
 		}
 		journal[i] = journalRow{int64(o.Account), int64(o.ID), applied[i].Seq, o.Name, bit(w.Delete), applied[i].Tag}
 		if stored[o.ObjectKey] {
@@ -174,8 +188,17 @@ func (tx *Tx) applyMany(ctx context.Context, writes []Write, applied []Applied) 
 		}
 		return tx.s.later(ctx, query, append([]any{text}, more...)...)
 	}
-	if err := run(`UPDATE collection SET seq = r.seq, tag = r.tag FROM @rows($1; r; account_id bigint, id bigint, seq bigint, tag text)
-		WHERE collection.account_id = r.account_id AND collection.id = r.id`, bumps); err != nil {
+	keyText, err := jsonText(keys)
+	if err != nil {
+		return err
+	}
+	// What is written over or deleted is taken off in the same statement.
+	if err := run(`UPDATE collection SET seq = r.seq, tag = r.tag, bytes = collection.bytes + r.bytes - COALESCE((
+			SELECT CAST(SUM(x.size) AS BIGINT) FROM object x WHERE x.account_id = collection.account_id AND x.collection_id = collection.id
+				AND x.name IN (SELECT k.name FROM @rows($2; k; account_id bigint, collection_id bigint, name text)
+					WHERE k.account_id = collection.account_id AND k.collection_id = collection.id)), 0)
+		FROM @rows($1; r; account_id bigint, id bigint, seq bigint, tag text, bytes bigint)
+		WHERE collection.account_id = r.account_id AND collection.id = r.id`, bumps, keyText); err != nil {
 		return err
 	}
 	if err := run(`INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at)
@@ -184,11 +207,11 @@ func (tx *Tx) applyMany(ctx context.Context, writes []Write, applied []Applied) 
 		return err
 	}
 	if len(gone) > 0 {
-		const keys = `(SELECT r.account_id, r.collection_id, r.name FROM @rows($1; r; account_id bigint, collection_id bigint, name text))`
-		if err := run(`DELETE FROM property WHERE (account_id, collection_id, object_name) IN `+keys, gone); err != nil {
+		const those = `(SELECT r.account_id, r.collection_id, r.name FROM @rows($1; r; account_id bigint, collection_id bigint, name text))`
+		if err := run(`DELETE FROM property WHERE (account_id, collection_id, object_name) IN `+those, gone); err != nil {
 			return err
 		}
-		if err := run(`DELETE FROM object WHERE (account_id, collection_id, name) IN `+keys, gone); err != nil {
+		if err := run(`DELETE FROM object WHERE (account_id, collection_id, name) IN `+those, gone); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ type collectionRow struct {
 
 func (r *collectionRow) dest(d []any, c *Collection, wide bool) []any {
 	d = append(d, (*int64)(&c.Account), (*int64)(&c.ID), &c.Name, &r.kind, &c.Seq, &c.Tag, &c.Nonce, &r.components, &r.transparent, &r.deleting,
-		&c.DisplayName, &c.Color, &c.Order, &c.TimezoneID, &r.acl, &c.Created, &c.Modified, &c.Description)
+		&c.DisplayName, &c.Color, &c.Order, &c.TimezoneID, &r.acl, &c.Created, &c.Modified, &c.Description, &c.Bytes)
 	if wide {
 		d = append(d, &c.Timezone)
 	}
@@ -36,7 +36,7 @@ func (r *collectionRow) fill(c *Collection, withACL bool) error {
 
 func scanCollection(r rows) (c Collection, err error) {
 	var row collectionRow
-	if err := r.Scan(row.dest(make([]any, 0, 19), &c, true)...); err != nil {
+	if err := r.Scan(row.dest(make([]any, 0, 20), &c, true)...); err != nil {
 		return c, err
 	}
 	return c, row.fill(&c, true)

@@ -7,10 +7,10 @@ import (
 	"strconv"
 )
 
-const messageColumns = `m.account_id, m.id, m.uid, m.method, m.component, m.originator, m.kind, m.changes, m.snapshot, m.request_id, m.created, m.body`
+const messageColumns = `m.account_id, m.id, m.uid, m.method, m.component, m.originator, m.kind, m.changes, m.snapshot, m.request_id, m.created, m.body, m.by_id`
 
 func messageDest(d []any, m *Message) []any {
-	return append(d, (*int64)(&m.Account), &m.ID, &m.UID, &m.Method, &m.Component, &m.Originator, &m.Kind, &m.Changes, &m.Snapshot, &m.RequestID, &m.Created, &m.Body)
+	return append(d, (*int64)(&m.Account), &m.ID, &m.UID, &m.Method, &m.Component, &m.Originator, &m.Kind, &m.Changes, &m.Snapshot, &m.RequestID, &m.Created, &m.Body, (*int64)(&m.By))
 }
 
 const deliveryColumns = `d.account_id, d.id, d.message_id, d.uid, d.recipient, d.recipient_key, d.domain, d.turn, d.state, d.not_before, d.expires, d.attempts, d.lease_owner, d.lease_until, d.wire_id, d.transport, d.proof, d.status, d.detail, d.trace, d.written, d.created, d.updated`
@@ -36,7 +36,7 @@ func scanDelivery(r rows) (x Delivery, err error) {
 
 func scanClaimed(r rows) (x Claimed, err error) {
 	var d deliveryDest
-	err = r.Scan(messageDest(d.dest(make([]any, 0, 35), &x.Delivery), &x.Message)...)
+	err = r.Scan(messageDest(d.dest(make([]any, 0, 36), &x.Delivery), &x.Message)...)
 	d.fill(&x.Delivery)
 	return
 }
@@ -53,6 +53,7 @@ type messageRow struct {
 	Snapshot   string `json:"snapshot"`
 	RequestID  string `json:"request_id"`
 	Body       string `json:"body"`
+	By         int64  `json:"by_id"`
 }
 
 type deliveryRow struct {
@@ -107,15 +108,15 @@ func (tx *Tx) Enqueue(ctx context.Context, ms []Message, ds []Delivery) error {
 			if err := plainText(m.UID, m.Originator, m.Changes, m.Body, m.Snapshot, m.RequestID); err != nil {
 				return err
 			}
-			list[i] = messageRow{int64(m.Account), m.ID, m.UID, m.Method, m.Component, m.Originator, m.Kind, m.Changes, m.Snapshot, m.RequestID, m.Body}
+			list[i] = messageRow{int64(m.Account), m.ID, m.UID, m.Method, m.Component, m.Originator, m.Kind, m.Changes, m.Snapshot, m.RequestID, m.Body, int64(m.By)}
 		}
 		text, err := jsonText(list)
 		if err != nil {
 			return err
 		}
-		if err := tx.s.later(ctx, `INSERT INTO message (account_id, id, uid, method, component, originator, kind, changes, snapshot, request_id, created, body)
-			SELECT r.account_id, r.id, r.uid, r.method, r.component, r.originator, r.kind, r.changes, r.snapshot, r.request_id, CAST($2 AS BIGINT), r.body
-			FROM @rows($1; r; account_id bigint, id bigint, uid text, method text, component text, originator text, kind text, changes text, snapshot text, request_id text, body text)`, text, now); err != nil {
+		if err := tx.s.later(ctx, `INSERT INTO message (account_id, id, uid, method, component, originator, kind, changes, snapshot, request_id, created, body, by_id)
+			SELECT r.account_id, r.id, r.uid, r.method, r.component, r.originator, r.kind, r.changes, r.snapshot, r.request_id, CAST($2 AS BIGINT), r.body, r.by_id
+			FROM @rows($1; r; account_id bigint, id bigint, uid text, method text, component text, originator text, kind text, changes text, snapshot text, request_id text, body text, by_id bigint)`, text, now); err != nil {
 			return err
 		}
 	}

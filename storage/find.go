@@ -2,9 +2,12 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/kalends/kalends/caldav/acl"
 )
 
 // findShape says which statement a Query needs.
@@ -22,7 +25,7 @@ var findTexts sync.Map // findShape -> string
 // collectionNarrow are the columns of a collection that a request needs;
 // collectionWide has description and timezone as well.
 const (
-	collectionNarrow = `c.account_id, c.id, c.name, c.kind, c.seq, c.tag, c.nonce, c.components, c.transparent, c.deleting, c.display_name, c.color, c.sort_order, c.timezone_id, c.acl, c.created, c.modified, c.description`
+	collectionNarrow = `c.account_id, c.id, c.name, c.kind, c.seq, c.tag, c.nonce, c.components, c.transparent, c.deleting, c.display_name, c.color, c.sort_order, c.timezone_id, c.acl, c.created, c.modified, c.description, c.bytes`
 	collectionWide   = collectionNarrow + `, c.timezone`
 )
 
@@ -71,7 +74,7 @@ func orNothing(columns string) string {
 		}
 		b.WriteString("COALESCE(" + c + ", ")
 		switch c[2:] {
-		case "account_id", "collection_id", "id", "kind", "seq", "components", "transparent", "deleting", "created", "modified",
+		case "account_id", "collection_id", "id", "kind", "seq", "bytes", "components", "transparent", "deleting", "created", "modified",
 			"size", "start_at", "end_at", "flags", "sequence", "rights", "version", "disabled":
 			b.WriteString("0)")
 		default:
@@ -117,7 +120,9 @@ func findText(k findShape) string {
 		if k.home {
 			from.WriteString(" LEFT JOIN account h ON h.handle = " + param() + " AND h.removed = 0")
 			columns = append(columns, orNothing(homeColumns),
-				"COALESCE((SELECT string_agg(CAST(m.group_id AS TEXT), ' ') FROM membership m WHERE m.account_id = l.id), '')")
+				"COALESCE((SELECT string_agg(CAST(m.group_id AS TEXT), ' ') FROM membership m WHERE m.account_id = l.id), '')",
+				"COALESCE((SELECT MAX(g.mode) FROM delegate g WHERE g.account_id = h.id AND (g.delegate_id = l.id OR g.delegate_id IN (SELECT m.group_id FROM membership m WHERE m.account_id = l.id))), 0)",
+				"COALESCE((SELECT y.acl FROM collection y WHERE y.account_id = h.id AND y.name = ''), '')")
 		}
 	}
 	if k.collection {
@@ -155,6 +160,8 @@ type findRow struct {
 	collection  collectionRow
 	object      objectRow
 	groups      string
+	proxy       int64
+	homeACL     string
 	accounts    [2]Account
 	c           Collection
 	o           Object
@@ -232,7 +239,7 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 		default:
 			dest = account(&row.login, dest)
 			if k.home {
-				dest = append(account(&row.home, dest), &row.groups)
+				dest = append(account(&row.home, dest), &row.groups, &row.proxy, &row.homeACL)
 			}
 		}
 		switch {
@@ -289,6 +296,16 @@ func (row *findRow) found(f *Found, k findShape, alone bool, known *accountCache
 				return err
 			}
 			f.Groups = append(f.Groups, AccountID(n))
+		}
+	}
+	if f.Login != f.Home && f.Home != nil {
+		f.Proxy = acl.Proxy(row.proxy)
+		if row.homeACL != "" {
+			list, err := acl.Decode([]byte(row.homeACL))
+			if err != nil {
+				return fmt.Errorf("storage: home of %s: %w", f.Home.Handle, err)
+			}
+			f.HomeACL = list
 		}
 	}
 	if alone {

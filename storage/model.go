@@ -3,6 +3,8 @@ package storage
 import (
 	"fmt"
 	"time"
+
+	"github.com/kalends/kalends/caldav/acl"
 )
 
 // Open tells whether the delivery is not final yet.
@@ -34,11 +36,13 @@ type Query struct {
 
 // Found is what a Query met; nil for what does not exist. When Login and Home
 // name the same account both pointers are equal, Groups is empty and the
-// collection's ACL is not loaded, for an owner needs neither.
+// ACLs of collection and home are not loaded, for an owner needs neither.
 type Found struct {
 	Login      *Account
 	Home       *Account
 	Groups     []AccountID // every group that Login is in, directly or not
+	Proxy      acl.Proxy   // what Login is for Home by delegation
+	HomeACL    []acl.ACE   // own entries of the home
 	Collection *Collection
 	Object     *Object
 }

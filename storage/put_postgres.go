@@ -12,11 +12,17 @@ import (
 // same: an update looks at the newest version of its row, and an insertion
 // meets the unique index.
 const (
-	pgBump = `WITH bump AS (UPDATE collection SET seq = seq + 1, tag = $3 WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING account_id, id, kind, seq, `
+	// The octets that go are those of the statement's snapshot: two writers of one
+	// object who meet without a condition may count one of them wrong, which
+	// RecountBytes sets right.
+	pgOld  = ` - COALESCE((SELECT x.size FROM object x WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $4), 0)`
+	pgBump = ` WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING account_id, id, kind, seq, `
 
-	pgBumpAsk = pgBump + `(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4) AS there)`
-	pgBumpOld = pgBump + `1 AS there)`
-	pgBumpNew = pgBump + `0 AS there)`
+	pgCount = `WITH bump AS (UPDATE collection SET seq = seq + 1, tag = $3, bytes = bytes + CAST($9 AS BIGINT)`
+
+	pgBumpAsk = pgCount + pgOld + pgBump + `(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4) AS there)`
+	pgBumpOld = pgCount + pgOld + pgBump + `1 AS there)`
+	pgBumpNew = pgCount + pgBump + `0 AS there)`
 
 	pgInsert = `, store AS (INSERT INTO object (` + objectNames + `)
 		SELECT b.account_id, b.id, $4, $5, CASE WHEN b.kind = 2 THEN '' ELSE $4 END, $6, $7, $8, CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT),

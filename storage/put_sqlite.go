@@ -7,9 +7,13 @@ import "context"
 // not hold, the journal row becomes invalid and everything is undone. What the
 // reason was is looked up afterwards.
 const (
-	putBump = `UPDATE collection SET seq = seq + 1, tag = $3 WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq, 0`
+	putBump = `UPDATE collection SET seq = seq + 1, tag = $3, bytes = bytes + CAST($5 AS BIGINT) - COALESCE((SELECT x.size FROM object x
+			WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $4), 0)
+		WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq, 0`
 
-	putBumpAsk = `UPDATE collection SET seq = seq + 1, tag = $3 WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq,
+	putBumpAsk = `UPDATE collection SET seq = seq + 1, tag = $3, bytes = bytes + CAST($5 AS BIGINT) - COALESCE((SELECT x.size FROM object x
+			WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $4), 0)
+		WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq,
 		(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4)`
 
 	putStore = `INSERT INTO object (` + objectNames + `)
@@ -148,7 +152,7 @@ func (j *litePut) run(s session) error {
 	store := putStorePlain
 	args := []any{account, collection, o.Name, o.UID, o.Component, o.ETag, o.ScheduleTag, int64(len(o.Data)), o.Start, o.End,
 		int64(o.Flags), o.Sequence, j.now, o.Extra, o.Data}
-	bump, bumpArgs := putBump, []any{account, collection, j.out.Tag}
+	bump, bumpArgs := putBump, []any{account, collection, j.out.Tag, o.Name, int64(len(o.Data))}
 	switch {
 	case p.IfNone:
 		store, j.out.Created = putStoreNone, true
@@ -158,7 +162,7 @@ func (j *litePut) run(s session) error {
 		store = putStoreMatch
 		args = append(args, p.IfMatch)
 	default:
-		bump, bumpArgs = putBumpAsk, append(bumpArgs, o.Name)
+		bump = putBumpAsk
 	}
 	r, err := s.query(j.ctx, bump, bumpArgs...)
 	if err != nil {

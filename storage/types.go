@@ -109,6 +109,7 @@ type Collection struct {
 	Seq         int64  // last change
 	Tag         string // random tag of that change
 	ACL         []acl.ACE
+	Bytes       int64 // of its objects; counted by storage
 	Created     int64
 	Modified    int64
 	Deleting    bool
@@ -128,6 +129,8 @@ const (
 	FlagTransparent
 	FlagServerTransp // TRANSP was written by the server, not by the attendee
 	FlagRead         // an inbox item that its owner has fetched or deleted the event of
+	FlagPrivate      // CLASS:PRIVATE, or one that nobody knows (RFC 5545 §3.8.1.3)
+	FlagConfidential // CLASS:CONFIDENTIAL, and nothing private
 )
 
 // ObjectKey names an object resource.
@@ -180,6 +183,7 @@ type Message struct {
 	Snapshot   string // digest of the stored state that it brings a recipient to
 	RequestID  string
 	Created    int64
+	By         AccountID // who made the change, a delegate; 0: the account itself
 }
 
 // DeliveryState of one (message, recipient).

@@ -18,6 +18,20 @@ const (
 	Authenticated               // DAV:authenticated
 	Unauthenticated             // DAV:unauthenticated
 	Property                    // DAV:property with another property
+	ProxyRead                   // the owner's calendar-proxy-read
+	ProxyWrite                  // the owner's calendar-proxy-write
+)
+
+// Proxy is how much of an owner's calendars somebody looks after: the members of
+// his calendar-proxy-read and calendar-proxy-write principals.
+type Proxy uint8
+
+// The grades of delegation. A delegate who may write is a member of one principal, no
+// more; what he may do contains what a reading one may.
+const (
+	NoProxy Proxy = iota
+	ReadProxy
+	WriteProxy
 )
 
 // Principal says whom an entry is about.
@@ -42,6 +56,7 @@ type Subject struct {
 	Groups        []int64 // ids of the groups with the account, also through other groups
 	Owner         bool    // the account owns the resource
 	Self          bool    // the resource is the account's principal, or a group of it
+	Proxy         Proxy   // what the account is for the owner
 	Authenticated bool
 	Properties    []Name // properties of the resource, besides DAV:owner, that name the account
 }
@@ -65,6 +80,10 @@ func (p Principal) Matches(who Subject) bool {
 		return !who.Authenticated
 	case Property:
 		return who.Authenticated && slices.Contains(who.Properties, p.Property)
+	case ProxyRead:
+		return who.Authenticated && who.Proxy == ReadProxy
+	case ProxyWrite:
+		return who.Authenticated && who.Proxy == WriteProxy
 	}
 	return false
 }
@@ -99,32 +118,33 @@ const MaxACEs = 1000
 // §8.1.1 in its comment.
 var (
 	ErrTooMany   = errors.New("acl: too many entries")                              // DAV:limited-number-of-aces
-	ErrGrantOnly = errors.New("acl: an entry must grant and not deny")              // DAV:grant-only
+	ErrEntry     = errors.New("acl: an entry grants something or denies something") // not well-formed
 	ErrPrincipal = errors.New("acl: an entry for nobody")                           // DAV:recognized-principal
 	ErrPrivilege = errors.New("acl: privileges that a resource of this kind lacks") // DAV:not-supported-privilege
-	ErrProtected = errors.New("acl: an entry for the owner is protected")           // DAV:no-protected-ace-conflict
+	ErrProtected = errors.New("acl: the owner's rights are protected")              // DAV:no-protected-ace-conflict
 )
 
 // Validate checks the unprotected entries that an ACL request wants to store on a
-// resource of the class: each grants something that the class has to somebody. It
-// refuses deny, which this server does not offer (DAV:acl-restrictions grant-only),
-// and entries for the owner, whose rights are protected.
+// resource of the class: each grants or denies something that the class has to
+// somebody. It refuses entries for the owner, whose rights are protected. Grants and
+// denials may stand in any order: the first that speaks of a privilege decides.
 func Validate(aces []ACE, c Class) error {
 	if len(aces) > MaxACEs {
 		return ErrTooMany
 	}
 	for i := range aces {
 		a := &aces[i]
+		set := a.Grant | a.Deny
 		switch {
-		case a.Deny != 0 || a.Grant == 0:
-			return ErrGrantOnly
-		case a.Protected || a.Principal.Kind == Owner:
+		case (a.Grant == 0) == (a.Deny == 0):
+			return ErrEntry
+		case a.Protected || a.Inherited || a.Principal.Kind == Owner:
 			return ErrProtected
-		case a.Principal.Kind == Nobody || a.Principal.Kind > Property,
+		case a.Principal.Kind == Nobody || a.Principal.Kind > ProxyWrite,
 			(a.Principal.Kind == Account || a.Principal.Kind == Group) != (a.Principal.ID > 0),
 			(a.Principal.Kind == Property) != (a.Principal.Property != Name{}):
 			return ErrPrincipal
-		case !a.Grant.Nameable() || a.Grant != All && a.Grant&^c.Supports() != 0:
+		case !set.Nameable() || set != All && set&^c.Supports() != 0:
 			return ErrPrivilege
 		}
 	}
@@ -154,18 +174,50 @@ func (k Collection) Class() Class {
 	return Ordinary
 }
 
-// Default returns the list of a new collection. The owner may do everything, by a
-// protected entry, so nobody can lock himself out. Whoever has signed in may see busy
-// times through homes and calendars, and may deliver into inboxes; without that,
-// people of one installation could not invite each other. Nothing else is open.
+// Protected returns the entries that no ACL request can take away, and that stand
+// before all others. The owner may do everything, so nobody can lock himself out.
+// His delegates read, or do what he does except giving rights to others.
+func Protected() []ACE {
+	return []ACE{
+		{Principal: Principal{Kind: Owner}, Grant: All, Protected: true},
+		{Principal: Principal{Kind: ProxyRead}, Grant: Read | ReadCurrentUserPrivilegeSet, Protected: true},
+		{Principal: Principal{Kind: ProxyWrite}, Grant: Read | Write | ReadCurrentUserPrivilegeSet | ScheduleSend | ScheduleDeliver, Protected: true},
+	}
+}
+
+// Default returns the entries that collections of a kind inherit from above all
+// homes, and that stand behind all others, so that an owner can deny what they give.
+// Whoever has signed in may see busy times through homes and calendars, and may
+// deliver into inboxes; without that, people of one installation could not invite
+// each other. Nothing else is open.
 func Default(k Collection) []ACE {
-	aces := []ACE{{Principal: Principal{Kind: Owner}, Grant: All, Protected: true}}
 	signedIn := Principal{Kind: Authenticated}
 	switch k {
 	case CalendarHome, Calendar:
-		aces = append(aces, ACE{Principal: signedIn, Grant: ReadFreeBusy})
+		return []ACE{{Principal: signedIn, Grant: ReadFreeBusy, Inherited: true}}
 	case ScheduleInbox:
-		aces = append(aces, ACE{Principal: signedIn, Grant: ScheduleDeliver})
+		return []ACE{{Principal: signedIn, Grant: ScheduleDeliver, Inherited: true}}
 	}
-	return aces
+	return nil
+}
+
+// Inherited returns what a collection of the kind has from the entries of its home:
+// calendars have all of them, the collections of scheduling none, since who shares his
+// calendars does not mean his mail.
+// RFC 3744 §5.5.4
+func Inherited(k Collection, home []ACE) []ACE {
+	if k != Calendar {
+		return nil
+	}
+	out := slices.Clone(home)
+	for i := range out {
+		out[i].Inherited = true
+	}
+	return out
+}
+
+// List is the whole list in force on a collection, in the order of its evaluation:
+// what is protected, its own entries, those of its home, and the defaults.
+func List(k Collection, own, home []ACE) []ACE {
+	return slices.Concat(Protected(), own, Inherited(k, home), Default(k))
 }

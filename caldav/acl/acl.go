@@ -27,6 +27,7 @@ const (
 	ReadCurrentUserPrivilegeSet                 // §3.7
 	WriteACL                                    // §3.8
 	ReadFreeBusy                                // RFC 4791 §6.1.1
+	ReadBusy                                    // ours: see when something is, not what
 	ScheduleDeliverInvite                       // RFC 6638 §6.1.2
 	ScheduleDeliverReply                        // §6.1.3
 	ScheduleQueryFreeBusy                       // §6.1.4
@@ -39,8 +40,9 @@ const (
 // The containers.
 const (
 	// Read is RFC 3744 §3.1. It contains CALDAV:read-free-busy (RFC 4791 §6.1.1), so
-	// who may read a calendar may also ask for its busy times, but not the reverse.
-	Read = readContent | ReadFreeBusy
+	// who may read a calendar may also ask for its busy times, but not the reverse; and
+	// ReadBusy, which shows a calendar's objects without their titles and texts.
+	Read = readContent | ReadFreeBusy | ReadBusy
 	// Write is RFC 3744 §3.2.
 	Write = WriteProperties | WriteContent | Bind | Unbind
 	// ScheduleDeliver is RFC 6638 §6.1.1; it is a privilege on inboxes.
@@ -63,6 +65,7 @@ type Name struct{ Space, Local string }
 const (
 	nsDAV    = "DAV:"
 	nsCalDAV = "urn:ietf:params:xml:ns:caldav"
+	nsOurs   = "urn:kalends:ns"
 )
 
 // Class is a kind of resource with privileges of its own.
@@ -102,6 +105,7 @@ var trees = func() [3]Privilege {
 		all := Privilege{Name{nsDAV, "all"}, 0, "All privileges", slices.Concat([]Privilege{
 			{Name{nsDAV, "read"}, Read, "Read", []Privilege{
 				leaf(nsCalDAV, "read-free-busy", ReadFreeBusy, "Read busy times"),
+				leaf(nsOurs, "read-busy", ReadBusy, "See events as busy, without their titles"),
 			}},
 			{Name{nsDAV, "write"}, Write, "Write", []Privilege{
 				leaf(nsDAV, "write-properties", WriteProperties, "Change properties"),
@@ -208,5 +212,5 @@ func (s Set) Minimal(c Class) []Name {
 }
 
 // Nameable tells whether s is the union of named privileges. Only a set that has
-// been read but not read-free-busy is not.
+// the heart of DAV:read without all that it contains is not.
 func (s Set) Nameable() bool { return s&^All == 0 && (s&readContent == 0 || s.Has(Read)) }

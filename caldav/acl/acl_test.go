@@ -37,7 +37,7 @@ func TestHas(t *testing.T) {
 			t.Errorf("%b has %b: %v", c.s, c.p, got)
 		}
 	}
-	if bits.OnesCount32(uint32(All)) != 16 {
+	if bits.OnesCount32(uint32(All)) != 17 {
 		t.Errorf("All = %b", All)
 	}
 }
@@ -48,10 +48,10 @@ func TestTrees(t *testing.T) {
 	t.Parallel()
 	var union Set
 	for class, want := range map[Class]string{
-		Ordinary: "all(read(read-free-busy) write(write-properties write-content bind unbind) unlock read-acl read-current-user-privilege-set write-acl)",
-		Inbox: "all(read(read-free-busy) write(write-properties write-content bind unbind) unlock read-acl read-current-user-privilege-set write-acl " +
+		Ordinary: "all(read(read-free-busy read-busy) write(write-properties write-content bind unbind) unlock read-acl read-current-user-privilege-set write-acl)",
+		Inbox: "all(read(read-free-busy read-busy) write(write-properties write-content bind unbind) unlock read-acl read-current-user-privilege-set write-acl " +
 			"schedule-deliver(schedule-deliver-invite schedule-deliver-reply schedule-query-freebusy))",
-		Outbox: "all(read(read-free-busy) write(write-properties write-content bind unbind) unlock read-acl read-current-user-privilege-set write-acl " +
+		Outbox: "all(read(read-free-busy read-busy) write(write-properties write-content bind unbind) unlock read-acl read-current-user-privilege-set write-acl " +
 			"schedule-send(schedule-send-invite schedule-send-reply schedule-send-freebusy))",
 	} {
 		seen := map[Name]bool{}
@@ -133,17 +133,17 @@ func TestNames(t *testing.T) {
 		names, minimal string
 	}{
 		{0, Ordinary, "", ""},
-		{Read, Ordinary, "read read-free-busy", "read"},
+		{Read, Ordinary, "read read-free-busy read-busy", "read"},
 		{ReadFreeBusy, Ordinary, "read-free-busy", "read-free-busy"},
-		{Read | WriteContent | Bind, Ordinary, "read read-free-busy write-content bind", "read write-content bind"},
+		{Read | WriteContent | Bind, Ordinary, "read read-free-busy read-busy write-content bind", "read write-content bind"},
 		{Write, Ordinary, "write write-properties write-content bind unbind", "write"},
-		{All, Ordinary, "all read read-free-busy write write-properties write-content bind unbind unlock read-acl read-current-user-privilege-set write-acl", "all"},
-		{All &^ WriteACL, Ordinary, "read read-free-busy write write-properties write-content bind unbind unlock read-acl read-current-user-privilege-set",
+		{All, Ordinary, "all read read-free-busy read-busy write write-properties write-content bind unbind unlock read-acl read-current-user-privilege-set write-acl", "all"},
+		{All &^ WriteACL, Ordinary, "read read-free-busy read-busy write write-properties write-content bind unbind unlock read-acl read-current-user-privilege-set",
 			"read write unlock read-acl read-current-user-privilege-set"},
 		{ScheduleDeliver | ScheduleSend, Ordinary, "", ""},
 		{ScheduleDeliver | ScheduleSend, Inbox, "schedule-deliver schedule-deliver-invite schedule-deliver-reply schedule-query-freebusy", "schedule-deliver"},
 		{ScheduleSendFreeBusy, Outbox, "schedule-send-freebusy", "schedule-send-freebusy"},
-		{Read &^ ReadFreeBusy, Ordinary, "", ""},
+		{Read &^ ReadFreeBusy, Ordinary, "read-busy", "read-busy"},
 	} {
 		if got := locals(c.s.Names(c.class)); got != c.names {
 			t.Errorf("Names(%b, %d) = %s", c.s, c.class, got)
@@ -153,7 +153,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, class := range []Class{Inbox, Outbox} {
-		if got := len(All.Names(class)); got != 16 {
+		if got := len(All.Names(class)); got != 17 {
 			t.Errorf("class %d: %d names", class, got)
 		}
 	}
@@ -230,7 +230,7 @@ func TestEvaluate(t *testing.T) {
 	}
 	// A denied part takes the container: busy times denied, so no DAV:read either.
 	got := Evaluate([]ACE{deny(acc, ReadFreeBusy), grant(acc, Read|Bind)}, one)
-	if got.Has(Read) || got.Has(ReadFreeBusy) || !got.Has(Bind) || locals(got.Names(Ordinary)) != "bind" {
+	if got.Has(Read) || got.Has(ReadFreeBusy) || !got.Has(Bind) || locals(got.Names(Ordinary)) != "read-busy bind" {
 		t.Errorf("%b", got)
 	}
 }
@@ -270,30 +270,50 @@ func TestEvaluateAgainstDefinition(t *testing.T) {
 	}
 }
 
-func TestDefault(t *testing.T) {
+// What stands in front cannot be denied, what stands behind can.
+func TestList(t *testing.T) {
 	t.Parallel()
 	owner := Subject{Account: 1, Owner: true, Authenticated: true}
 	other := Subject{Account: 2, Groups: []int64{10}, Authenticated: true}
+	reads, writes := other, other
+	reads.Proxy, writes.Proxy = ReadProxy, WriteProxy
+	everybody := Principal{Kind: Everyone}
 	for kind, want := range map[Collection]Set{
 		PlainCollection: 0, CalendarHome: ReadFreeBusy, Calendar: ReadFreeBusy,
 		ScheduleInbox: ScheduleDeliver, ScheduleOutbox: 0, NotificationCollection: 0,
 	} {
-		aces := Default(kind)
-		if got := Evaluate(aces, owner); got != All {
-			t.Errorf("%d: the owner has %b", kind, got)
+		for name, own := range map[string][]ACE{"no entries": nil, "everything denied": {deny(everybody, All)}} {
+			list := List(kind, own, nil)
+			if own != nil {
+				want = 0
+			}
+			for who, c := range map[*Subject]struct {
+				name string
+				want Set
+			}{
+				&owner: {"the owner", All}, &other: {"somebody else", want}, {}: {"nobody", 0},
+				&reads:  {"who reads for him", want | Read | ReadCurrentUserPrivilegeSet},
+				&writes: {"who acts for him", want | Read | Write | ReadCurrentUserPrivilegeSet | ScheduleSend | ScheduleDeliver},
+			} {
+				if got := Evaluate(list, *who); got != c.want {
+					t.Errorf("%d, %s: %s has %b, want %b", kind, name, c.name, got, c.want)
+				}
+			}
 		}
-		if got := Evaluate(aces, other); got != want {
-			t.Errorf("%d: somebody else has %b", kind, got)
-		}
-		if got := Evaluate(aces, Subject{}); got != 0 {
-			t.Errorf("%d: nobody has %b", kind, got)
-		}
-		if !aces[0].Protected {
-			t.Errorf("%d: the owner's entry is not protected", kind)
-		}
-		if err := Validate(aces[1:], kind.Class()); err != nil {
-			t.Errorf("%d: %v", kind, err)
-		}
+	}
+	// RFC 3744 §5.5.4: calendars inherit from their home; the own entries come first.
+	home := []ACE{grant(Principal{Kind: Account, ID: 2}, Read)}
+	if got := Evaluate(List(Calendar, nil, home), other); got != Read {
+		t.Errorf("inherited: %b", got)
+	}
+	if got := Evaluate(List(Calendar, []ACE{deny(Principal{Kind: Group, ID: 10}, Read)}, home), other); got != 0 {
+		t.Errorf("inherited, but denied by the calendar: %b", got)
+	}
+	if got := Evaluate(List(ScheduleInbox, nil, home), other); got != ScheduleDeliver {
+		t.Errorf("an inbox inherits: %b", got)
+	}
+	if home[0].Inherited {
+		t.Error("the home's own list was changed")
 	}
 	if ScheduleInbox.Class() != Inbox || ScheduleOutbox.Class() != Outbox || Calendar.Class() != Ordinary {
 		t.Error("classes")
@@ -316,10 +336,13 @@ func TestValidate(t *testing.T) {
 		{"deliver on a calendar", grant(acc, ScheduleDeliver), Ordinary, ErrPrivilege},
 		{"no name for it", grant(acc, readContent), Ordinary, ErrPrivilege},
 		{"unknown bit", grant(acc, 1<<30), Ordinary, ErrPrivilege},
-		{"deny", deny(acc, Read), Ordinary, ErrGrantOnly},
-		{"grant and deny", ACE{Principal: acc, Grant: Read, Deny: Bind}, Ordinary, ErrGrantOnly},
-		{"nothing", grant(acc, 0), Ordinary, ErrGrantOnly},
+		{"deny", deny(acc, Read), Ordinary, nil},
+		{"deny what the class lacks", deny(acc, ScheduleSend), Inbox, ErrPrivilege},
+		{"grant and deny", ACE{Principal: acc, Grant: Read, Deny: Bind}, Ordinary, ErrEntry},
+		{"nothing", grant(acc, 0), Ordinary, ErrEntry},
 		{"owner", grant(Principal{Kind: Owner}, Read), Ordinary, ErrProtected},
+		{"deny the owner", deny(Principal{Kind: Owner}, Read), Ordinary, ErrProtected},
+		{"inherited", ACE{Principal: acc, Grant: Read, Inherited: true}, Ordinary, ErrProtected},
 		{"protected", ACE{Principal: acc, Grant: Read, Protected: true}, Ordinary, ErrProtected},
 		{"nobody", grant(Principal{}, Read), Ordinary, ErrPrincipal},
 		{"unknown kind", grant(Principal{Kind: 99}, Read), Ordinary, ErrPrincipal},

@@ -29,6 +29,7 @@ type storedACE struct {
 var kindNames = map[Kind]string{
 	Owner: "owner", Self: "self", Everyone: "all",
 	Authenticated: "authenticated", Unauthenticated: "unauthenticated",
+	ProxyRead: "proxy-read", ProxyWrite: "proxy-write",
 }
 
 // Encode writes a list as compact JSON for storage, such as

@@ -32,9 +32,13 @@ type Index struct {
 	Sequence   int       // highest of all components
 
 	// Of the master, else of the first component. Texts are unescaped; the
-	// last three are in upper case; "" when the property is absent.
-	Summary, Location     string
-	Status, Transp, Class string
+	// last two are in upper case; "" when the property is absent.
+	Summary, Location string
+	Status, Transp    string
+
+	// Class is the strictest CLASS of all components, PRIVATE or CONFIDENTIAL; what
+	// nobody knows is private (RFC 5545 §3.8.1.3). "" is public.
+	Class string
 }
 
 // floatingSlack is how far a floating time can be from the same time in UTC:
@@ -77,6 +81,8 @@ func (o *Object) Index() (Index, error) {
 				if n, err := strconv.Atoi(strings.TrimSpace(p.value)); err == nil {
 					x.Sequence = max(x.Sequence, n)
 				}
+			case "CLASS":
+				x.Class = stricter(x.Class, p.value)
 			case "RRULE", "RDATE", "RECURRENCE-ID", "EXDATE", "EXRULE":
 				x.Recurring = true
 			}
@@ -94,7 +100,7 @@ func (o *Object) Index() (Index, error) {
 	}
 	x.Summary, x.Location = master.Text("SUMMARY"), master.Text("LOCATION")
 	upper := func(name string) string { return strings.ToUpper(strings.TrimSpace(master.Value(name))) }
-	x.Status, x.Transp, x.Class = upper("STATUS"), upper("TRANSP"), upper("CLASS")
+	x.Status, x.Transp = upper("STATUS"), upper("TRANSP")
 
 	from, to, floating, err := Bounds(o)
 	if err != nil {
@@ -114,6 +120,20 @@ func (o *Object) Index() (Index, error) {
 	}
 	x.Exact = components == 1 && master.Name == "VEVENT" && !x.Recurring && !floating && !from.IsZero() && !to.IsZero() && clearEnd(master)
 	return x, nil
+}
+
+// stricter is the stricter one of two access classifications.
+func stricter(a, b string) string {
+	switch strings.ToUpper(strings.TrimSpace(b)) {
+	case "", "PUBLIC":
+		return a
+	case "CONFIDENTIAL":
+		if a == "" {
+			return "CONFIDENTIAL"
+		}
+		return a
+	}
+	return "PRIVATE"
 }
 
 // clearEnd: an event with a DTEND that is not later than its start has an end

@@ -36,7 +36,8 @@ func TestPrivilegeProperties(t *testing.T) {
 	engines(t, func(w *world) {
 		w.do("alice", "PUT", cal+"a.ics", "", event("a", 5)).want(201)
 		props := propfind("<D:supported-privilege-set/><D:current-user-privilege-set/><D:acl-restrictions/><D:inherited-acl-set/><D:owner/><D:supported-report-set/><D:acl/>")
-		w.do("alice", "PROPFIND", cal, "Depth: 0", props).want(207, "<C:read-free-busy/>", "<D:write-content/>", "<D:bind/>", "<D:grant-only/>", "<D:no-invert/>",
+		w.do("alice", "PROPFIND", cal, "Depth: 0", props).want(207, "<C:read-free-busy/>", "<D:write-content/>", "<D:bind/>", "<D:acl-restrictions><D:no-invert/></D:acl-restrictions>",
+			"<D:inherited-acl-set><D:href>/dav/calendars/alice/</D:href><D:href>/dav/calendars/</D:href></D:inherited-acl-set>",
 			"<D:owner><D:href>/dav/principals/users/alice/</D:href>", "<C:calendar-query/>", "<D:sync-collection/>", "<D:protected/>")
 		w.do("alice", "PROPFIND", "/dav/calendars/alice/inbox/", "Depth: 0", props).want(207, "<C:schedule-deliver/>", "<C:schedule-deliver-invite/>")
 		w.do("alice", "PROPFIND", "/dav/calendars/alice/outbox/", "Depth: 0", props).want(207, "<C:schedule-send/>", "<C:schedule-send-freebusy/>")
@@ -48,10 +49,11 @@ func TestPrivilegeProperties(t *testing.T) {
 		w.do("bob", "PROPFIND", cal, "Depth: 0", propfind("<D:acl/>")).want(207, "403")
 		w.do("carol", "GET", cal+"a.ics", "", "").want(403)
 		for cond, ace := range map[string]string{
-			"grant-only":              strings.ReplaceAll(grant, "grant>", "deny>"),
-			"no-invert":               strings.Replace(strings.Replace(grant, "<D:principal>", "<D:invert><D:principal>", 1), "</D:principal>", "</D:principal></D:invert>", 1),
-			"not-supported-privilege": strings.Replace(grant, "<D:read/>", "<D:fly/>", 1),
-			"recognized-principal":    strings.Replace(grant, "groups/team", "users/nobody", 1),
+			"no-protected-ace-conflict": strings.Replace(strings.ReplaceAll(grant, "grant>", "deny>"), "groups/team", "users/alice", 1),
+			"allowed-principal":         strings.Replace(grant, "groups/team/", "users/bob/calendar-proxy-read/", 1),
+			"no-invert":                 strings.Replace(strings.Replace(grant, "<D:principal>", "<D:invert><D:principal>", 1), "</D:principal>", "</D:principal></D:invert>", 1),
+			"not-supported-privilege":   strings.Replace(grant, "<D:read/>", "<D:fly/>", 1),
+			"recognized-principal":      strings.Replace(grant, "groups/team", "users/nobody", 1),
 		} {
 			w.do("alice", "ACL", cal, "", report("D:acl", ace)).want(403, cond)
 		}

@@ -1,0 +1,3 @@
+ALTER TABLE message DROP COLUMN by_id;
+ALTER TABLE collection DROP COLUMN bytes;
+DROP TABLE delegate;
