@@ -1,7 +1,6 @@
 package caldav
 
 import (
-	"net/http"
 	"slices"
 
 	"github.com/kalends/kalends/caldav/acl"
@@ -23,10 +22,8 @@ func (q *request) resolve() error {
 		return nil
 	case KindHome, KindCalendar, KindObject:
 		if f.Home == nil || f.Home.Kind == storage.KindGroup {
-			if q.r.Method == http.MethodOptions {
-				return nil
-			}
-			return q.forbidden(acl.Read)
+			q.gone = true
+			return nil
 		}
 		if f.Collection != nil {
 			k, item := kindOf(f.Collection.Kind)

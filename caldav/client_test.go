@@ -58,9 +58,17 @@ func engines(t *testing.T, f func(w *world)) {
 
 func newWorld(t *testing.T, db *storage.DB) *world {
 	t.Helper()
+	return newWorldWith(t, db, func(*caldav.Config) {})
+}
+
+// newWorldWith is a world whose handler is configured otherwise.
+func newWorldWith(t *testing.T, db *storage.DB, change func(*caldav.Config)) *world {
+	t.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	w := &world{t: t, db: db, sched: scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Log: quiet, Node: "test", RefreshDelay: time.Millisecond})}
-	h := caldav.New(db, w.sched, namePassword{}, caldav.Config{Refusals: caldav.Refusals{Denied: errDenied, Slow: errSlow}, Log: quiet, MaxBody: 1 << 20})
+	cfg := caldav.Config{Refusals: caldav.Refusals{Denied: errDenied, Slow: errSlow}, Log: quiet, MaxBody: 1 << 20}
+	change(&cfg)
+	h := caldav.New(db, w.sched, namePassword{}, cfg)
 	w.h = h
 	w.srv = httptest.NewServer(h)
 	t.Cleanup(w.srv.Close)

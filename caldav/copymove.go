@@ -151,6 +151,9 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, remove 
 	if src.Missing() {
 		return errNotFound
 	}
+	if err := q.roomFor(f.Home, len(src.Data)); err != nil {
+		return err
+	}
 	// The copy is a change of its owner like any other (RFC 6638 §3.2.4.4).
 	res, err := q.h.sched.Put(q.ctx, scheduling.Put{Actor: scheduling.Actor{Account: *f.Home, By: *q.user}, Key: key, Data: []byte(src.Data), RequestID: q.requestID()})
 	if err != nil {

@@ -1,7 +1,6 @@
 package caldav
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/kalends/kalends/caldav/acl"
@@ -19,17 +18,6 @@ const (
 	DirectoryDomain Directory = "domain" // who has an address in one's own mail domains, and who has none
 	DirectoryNone   Directory = "none"   // nobody
 )
-
-// ParseDirectory reads the name of a policy; "" is DirectoryAll.
-func ParseDirectory(s string) (Directory, error) {
-	switch d := Directory(s); d {
-	case "":
-		return DirectoryAll, nil
-	case DirectoryAll, DirectoryDomain, DirectoryNone:
-		return d, nil
-	}
-	return "", fmt.Errorf("the directory is all, domain or none, not %q", s)
-}
 
 // knows tells whether the owner of what was found is not hidden from the user: by
 // the policy, or since one of them acts for the other or they share a group.

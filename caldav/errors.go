@@ -68,7 +68,7 @@ func (q *request) notAllowed() error {
 	case (q.r.Method == "MKCALENDAR" || q.r.Method == "MKCOL") && k != KindUnmapped:
 		return q.misplaced()
 	}
-	if q.missing() && q.r.Method != "OPTIONS" {
+	if q.missing() && looks(q.path.Kind, q.privs) && q.r.Method != "OPTIONS" {
 		switch q.r.Method {
 		case "PROPFIND", "PROPPATCH", "REPORT", "GET", "HEAD", "DELETE", "POST", "ACL", "COPY", "MOVE":
 			return errNotFound

@@ -2,7 +2,6 @@ package caldav
 
 import (
 	"bytes"
-	"errors"
 	"net/http"
 
 	"github.com/kalends/kalends/caldav/davxml"
@@ -117,13 +116,12 @@ func (q *request) lookup(href string) (*resource, error) {
 		return nil, err
 	}
 	sub := *q
-	sub.path, sub.found, sub.veiled = p, f, false
+	sub.path, sub.found, sub.veiled, sub.gone = p, f, false, false
 	if err := sub.resolve(); err != nil {
-		var he *httpError
-		if errors.As(err, &he) && he.status == http.StatusForbidden { // a home that is not, or is not for us
-			return &resource{path: p}, nil
-		}
 		return nil, nil
+	}
+	if sub.gone { // as a home that gives no rights
+		return &resource{path: p}, nil
 	}
 	if sub.missing() {
 		return nil, nil

@@ -122,6 +122,7 @@ type request struct {
 	user   *storage.Account
 	found  storage.Found
 	privs  acl.Set
+	gone   bool // the account of the path does not exist
 	memo   *memo
 	veiled bool           // there is an object, but not for this user
 	zone   *time.Location // of floating times, when a query names one
@@ -186,6 +187,9 @@ func (q *request) serve() error {
 	m, ok := methods[q.path.Kind][q.r.Method]
 	if !ok {
 		return q.notAllowed()
+	}
+	if q.gone && q.r.Method != http.MethodOptions || q.r.Method == http.MethodPost && q.path.Kind == KindHome && !q.privs.Has(acl.Read) {
+		return q.forbidden(acl.Read)
 	}
 	if m.need != 0 && !q.privs.Has(m.need) {
 		return q.forbidden(m.need)

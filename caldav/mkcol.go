@@ -70,6 +70,15 @@ func (q *request) create(body *davxml.MakeCollection, answer davxml.Name) error 
 		}
 		return &httpError{status: http.StatusFailedDependency, body: doc, msg: "a property was refused"} // RFC 5689 §3
 	}
+	if most := q.h.cfg.MaxCalendars; most > 0 {
+		cols, err := q.h.db.Collections(q.ctx, q.found.Home.ID)
+		if err != nil {
+			return err
+		}
+		if len(cols)-1 >= most { // the home itself is one of them
+			return precondition(davxml.Name{Space: davxml.NSCalendarServer, Local: "max-collections"}, "a home has at most "+itoa(most)+" collections")
+		}
+	}
 	_, err := q.h.db.CreateCollection(q.ctx, ch.col, ch.dead)
 	if errors.Is(err, storage.ErrExists) {
 		return refused(http.StatusForbidden, davxml.DResourceMustBeNull, "there is something at this address already")

@@ -173,6 +173,9 @@ func (q *request) put() error {
 // store puts an object and writes the answer. other says that data is not what
 // the client sent but the same in text/calendar.
 func (q *request) store(data []byte, key storage.ObjectKey, other, location bool) error {
+	if err := q.roomFor(q.found.Home, len(data)); err != nil {
+		return err
+	}
 	res, err := q.h.sched.Put(q.ctx, scheduling.Put{
 		Actor: q.actor(), Key: key, Collection: q.found.Collection, Data: data,
 		IfMatch: etags(q.r.Header.Values("If-Match")), IfNoneMatch: etags(q.r.Header.Values("If-None-Match")),

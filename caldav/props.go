@@ -220,6 +220,12 @@ func init() {
 		// RFC 7953 §7.2.4; the second is what Apple's programs call it
 		davxml.CCalendarAvailability:  {on: calendars | on(KindInbox), has: hasAvailability, write: text(availabilityOf)},
 		davxml.CSCalendarAvailability: {on: calendars | on(KindInbox), has: hasAvailability, write: text(availabilityOf)},
+		// RFC 4331 §3, §4: of the owner, whichever of his collections is asked
+		davxml.DQuotaUsedBytes: {on: collected, write: func(q *request, r *resource, b *davxml.Builder) { b.Int(q.used(r)) }},
+		davxml.DQuotaAvailableBytes: {on: collected, has: func(q *request, _ *resource) bool { return q.h.cfg.Quota > 0 },
+			write: func(q *request, r *resource, b *davxml.Builder) { b.Int(max(0, q.h.cfg.Quota-q.used(r))) }},
+		{Space: davxml.NSCalendarServer, Local: "max-collections"}: {on: homes, has: func(q *request, _ *resource) bool { return q.h.cfg.MaxCalendars > 0 },
+			write: func(q *request, _ *resource, b *davxml.Builder) { b.Int(int64(q.h.cfg.MaxCalendars)) }},
 		// calendarserver.org, Apple
 		davxml.CSEmailAddressSet: {on: principals, write: func(q *request, r *resource, b *davxml.Builder) {
 			for _, e := range r.home.Emails {

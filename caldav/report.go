@@ -510,6 +510,9 @@ func (q *request) writeChange(m *davxml.Multistatus, c *storage.Change, spec *da
 // freeBusyQuery answers free-busy-query (RFC 4791 §7.10).
 func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	if !q.privs.Has(acl.ReadFreeBusy) {
+		if !q.knows(&q.found) {
+			return q.forbidden(acl.Read) // as for an account that does not exist
+		}
 		return q.forbidden(acl.ReadFreeBusy)
 	}
 	from, to := rep.Start, rep.End

@@ -50,6 +50,9 @@ type Config struct {
 	MaxBody      int64  `toml:"max_resource_size" help:"largest calendar object, in octets"`
 	MaxInstances int    `toml:"max_instances" help:"most instances of one series that are stored with it"`
 	MaxAttendees int    `toml:"max_attendees" help:"most attendees of one event"`
+	Quota        int64  `toml:"quota" help:"octets that the calendars of one account may take; 0: no limit"`
+	MaxCalendars int    `toml:"max_calendars" help:"most collections of one home, inbox and outbox included; 0: no limit"`
+	Directory    string `toml:"directory" help:"whom people find: all, domain (who shares a mail domain with them) or none"`
 	MaxConns     int    `toml:"database_connections" help:"most connections to PostgreSQL"`
 	LocalInline  int    `toml:"local_delivery_threshold" help:"local attendees served inside of the PUT; more are served within a second"`
 	ISchedule    bool   `toml:"ischedule" help:"speak iSchedule with other domains"`
@@ -158,7 +161,7 @@ func DefaultConfig() Config {
 	return Config{
 		DatabaseURL: "sqlite:kalends-data/kalends.db", HTTPListen: "127.0.0.1:8080", Management: "127.0.0.1:8081", DataDir: "kalends-data",
 		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), Lease: Dur(2 * time.Minute), HoldDelete: Dur(5 * time.Second),
-		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, MaxConns: 16, LocalInline: 250,
+		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, Quota: 1 << 30, MaxCalendars: 50, Directory: "all", MaxConns: 16, LocalInline: 250,
 		ISchedule: true, KeyLookup: true, MailBounces: true, Push: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
 	}
 }
@@ -302,6 +305,12 @@ func (c *Config) check() error {
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("log_format is text or json, not %q", c.LogFormat)
+	}
+	if !slices.Contains([]string{"all", "domain", "none"}, c.Directory) {
+		return fmt.Errorf("directory is all, domain or none, not %q", c.Directory)
+	}
+	if c.Quota < 0 || c.MaxCalendars < 0 || c.MaxCalendars > 0 && c.MaxCalendars < 6 {
+		return fmt.Errorf("quota and max_calendars are not negative, and a home has 5 collections from its beginning")
 	}
 	if !slices.Contains([]string{"all", "signed", "listed", "nobody"}, c.FreeBusyFor) {
 		return fmt.Errorf("ischedule_freebusy is all, signed, listed or nobody, not %q", c.FreeBusyFor)

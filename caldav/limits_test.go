@@ -1,0 +1,94 @@
+package caldav_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/kalends/kalends/caldav"
+	"github.com/kalends/kalends/storage"
+	"github.com/kalends/kalends/storage/storagetest"
+)
+
+// RFC 4331: what is used and left, and 507 when nothing is; whoever writes fills the
+// account of the calendar's owner.
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			w := newWorldWith(t, storagetest.Open(t, e), func(c *caldav.Config) { c.Quota, c.MaxCalendars = 1000, 7 })
+			shows := func(path string, used, left int) {
+				t.Helper()
+				w.do("user01", "PROPFIND", path, "Depth: 0", propfind("<D:quota-used-bytes/><D:quota-available-bytes/>")).want(207,
+					fmt.Sprintf("<D:quota-used-bytes>%d</D:quota-used-bytes>", used), fmt.Sprintf("<D:quota-available-bytes>%d</D:quota-available-bytes>", left))
+			}
+			shows(home, 0, 1000)
+			body := event("one", strings.Repeat("x", 500), "20260105T100000Z")
+			w.do("user01", "PUT", cal+"one.ics", "", body).want(201)
+			shows(home, len(body), 1000-len(body))
+			shows(cal, len(body), 1000-len(body))
+			w.do("user01", "PUT", cal+"two.ics", "", event("two", strings.Repeat("x", 500), "20260105T100000Z")).want(507, "quota-not-exceeded")
+			w.do("user01", "GET", cal+"two.ics", "", "").want(404)
+			w.delegates("user01", "write", 207, "user02")
+			w.do("user02", "PUT", cal+"two.ics", "", event("two", strings.Repeat("x", 500), "20260105T100000Z")).want(507)
+			w.do("user01", "COPY", cal+"one.ics", "Destination: /dav/calendars/user01/tasks/one.ics", "").want(507)
+			w.do("user01", "DELETE", cal+"one.ics", "", "").want(204)
+			shows(home, 0, 1000)
+			w.do("user01", "PUT", cal+"two.ics", "", event("two", "y", "20260105T100000Z")).want(201)
+			// Above homes there is none.
+			w.do("user01", "PROPFIND", "/dav/calendars/", "Depth: 0", propfind("<D:quota-used-bytes/>")).want(207, "404")
+
+			w.do("user01", "MKCALENDAR", home+"six/", "", "").want(201)
+			w.do("user01", "MKCALENDAR", home+"seven/", "", "").want(201)
+			w.do("user01", "MKCALENDAR", home+"eight/", "", "").want(403, "max-collections")
+			w.do("user01", "PROPFIND", home, "Depth: 0", propfind("<CS:max-collections/>")).want(207, ">7<")
+		})
+	}
+}
+
+// A22: whom the directory policy hides is not there for others: in searches, in lists,
+// at the address of his principal and in what is open by default; the answers are the
+// same as for somebody who does not exist. Rights that were given hold.
+func TestDirectoryPolicy(t *testing.T) {
+	t.Parallel()
+	for policy, sees := range map[caldav.Directory]string{caldav.DirectoryAll: "user02 other", caldav.DirectoryDomain: "user02", caldav.DirectoryNone: ""} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			w := newWorldWith(t, storagetest.Open(t, storagetest.Engines(t)[0]), func(c *caldav.Config) { c.Directory = policy })
+			if _, err := w.db.CreateAccount(context.Background(), storage.Account{Handle: "other", Kind: storage.KindUser, DisplayName: "User Other", Emails: []string{"other@example.org"}, Verifier: "x"}); err != nil {
+				t.Fatal(err)
+			}
+			search := `<D:principal-property-search xmlns:D="DAV:"><D:property-search><D:prop><D:displayname/></D:prop><D:match>User</D:match></D:property-search><D:prop><D:displayname/></D:prop></D:principal-property-search>`
+			words := `<CS:calendarserver-principal-search xmlns:D="DAV:" xmlns:CS="http://calendarserver.org/ns/" context="attendee"><CS:search-token>user</CS:search-token><D:prop><D:displayname/></D:prop></CS:calendarserver-principal-search>`
+			busy := `<C:free-busy-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:time-range start="20260101T000000Z" end="20260201T000000Z"/></C:free-busy-query>`
+			for _, name := range []string{"user02", "other"} {
+				principal := "/dav/principals/users/" + name + "/"
+				shown := strings.Contains(sees, name)
+				for what, a := range map[string]answer{
+					"search":  w.do("user01", "REPORT", "/dav/principals/", "Depth: 0", search).want(207),
+					"words":   w.do("user01", "REPORT", "/dav/principals/", "Depth: 0", words).want(207),
+					"listing": w.do("user01", "PROPFIND", "/dav/principals/users/", "Depth: 1", propfind("<D:displayname/>")).want(207),
+					"page":    w.do("user01", "GET", "/dav/principals/users/", "", "").want(200),
+				} {
+					if strings.Contains(a.text, principal) != shown {
+						t.Errorf("%s: %s is shown: %v", what, name, !shown)
+					}
+				}
+				same := func(method, path, ghost, body string) {
+					t.Helper()
+					a, b := w.do("user01", method, path, "Depth: 0", body), w.do("user01", method, ghost, "Depth: 0", body)
+					hide := strings.NewReplacer(name, "X", "nobody", "X")
+					if equal := a.StatusCode == b.StatusCode && hide.Replace(a.text) == hide.Replace(b.text); equal == shown {
+						t.Errorf("%s %s: %d %s\nas for nobody: %d %s", method, path, a.StatusCode, a.text, b.StatusCode, b.text)
+					}
+				}
+				same("PROPFIND", principal, "/dav/principals/users/nobody/", propfind("<D:displayname/>"))
+				same("REPORT", "/dav/calendars/"+name+"/calendar/", "/dav/calendars/nobody/calendar/", busy)
+				same("PROPFIND", principal+"calendar-proxy-read/", "/dav/principals/users/nobody/calendar-proxy-read/", propfind("<D:group-member-set/>"))
+			}
+			w.do("user02", "ACL", "/dav/calendars/user02/calendar/", "", `<D:acl xmlns:D="DAV:"/>`).want(200)
+		})
+	}
+}
