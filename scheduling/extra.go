@@ -11,6 +11,7 @@ import (
 type extra struct {
 	OrganizerTransp string                `json:"ot,omitempty"`      // attendee's copy: TRANSP as the organizer has it
 	Thrown          []string              `json:"thrown,omitempty"`  // attendee's copy: instances he took out himself
+	Asked           int                   `json:"asked,omitempty"`   // organizer's copy: SEQUENCE of the last reschedule
 	Replies         map[string]itip.Stamp `json:"replies,omitempty"` // organizer's copy: newest reply per attendee
 }
 
@@ -22,7 +23,7 @@ func readExtra(text string) (e extra) {
 }
 
 func (e extra) String() string {
-	if e.OrganizerTransp == "" && len(e.Replies) == 0 && len(e.Thrown) == 0 {
+	if e.OrganizerTransp == "" && len(e.Replies) == 0 && len(e.Thrown) == 0 && e.Asked == 0 {
 		return ""
 	}
 	b, _ := json.Marshal(e)

@@ -171,6 +171,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		}
 		own.Created, own.ScheduleTag = slot.Existing.Created, slot.Existing.ScheduleTag
 		ex = readExtra(slot.Existing.Extra)
+		c.Asked = ex.Asked
 		c.ServerTransp, c.OrganizerTransp, c.Thrown = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp, ex.Thrown
 	}
 	if slot.Existing == nil && !p.NoScheduling {
@@ -220,7 +221,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	if idx, err = plan.Store.Index(); err != nil {
 		return Result{}, err
 	}
-	ex.OrganizerTransp, ex.Thrown = plan.OrganizerTransp, plan.Thrown
+	ex.OrganizerTransp, ex.Thrown, ex.Asked = plan.OrganizerTransp, plan.Thrown, plan.Asked
 	own.Data, own.ETag, own.Extra = data, ETag(data), ex.String()
 	own = fill(own, idx, plan.Role)
 	if plan.ServerTransp {

@@ -43,7 +43,10 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 			setSequence(n, top+1)
 		}
 	}
-	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Rewritten: rewritten(store, c.New)}
+	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Rewritten: rewritten(store, c.New), Asked: c.Asked}
+	if a.master != nil && b.master != nil && rescheduled(a, a.master, b, b.master) {
+		p.Asked = sequenceOf(b.master)
+	}
 	if !c.Silent {
 		p.Messages = d.messages(MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
 	}

@@ -182,7 +182,7 @@ func (r *replying) whole() {
 	}
 	before := ""
 	if t := line(master, r.key); t != nil {
-		if r.passed(c, master) {
+		if r.passed(c, master) || sequenceOf(c) < r.p.Asked {
 			return
 		}
 		before = partstat(t)

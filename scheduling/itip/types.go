@@ -74,6 +74,9 @@ type Change struct {
 	// Attendee's copy only: as the last Plan.Thrown or Outcome.Thrown gave it.
 	Thrown []string
 
+	// Asked, of an organizer's object, is what the last Plan.Asked gave.
+	Asked int
+
 	// AllowReset lets the organizer ask an attendee again: PARTSTAT set to
 	// NEEDS-ACTION in a component that changed otherwise too is kept. Leave it
 	// false for a PUT with If-Schedule-Tag-Match, whose client may not have
@@ -102,6 +105,10 @@ type Plan struct {
 	// Thrown, of an attendee's copy, is what storage must remember of the
 	// instances that he took out himself; opaque.
 	Thrown []string
+
+	// Asked, of an organizer's object, is the SEQUENCE with which the whole was
+	// last rescheduled: an answer to an earlier one is no answer to it.
+	Asked int
 
 	// Forget is set on the DELETE of an attendee's copy: pass it as
 	// Policy.Forgotten when a message for that UID comes later (want 14).
@@ -187,6 +194,8 @@ type Policy struct {
 	// LastReply holds, on the organizer's copy, Outcome.ReplyStamps of earlier
 	// replies (merged by key); nil when none came.
 	LastReply map[string]Stamp
+	// Asked is Plan.Asked of the organizer's copy.
+	Asked int
 	// Outside is true when the message did not come from a user of this
 	// server: what acts in the receiving program is taken out (abuse A55).
 	Outside bool

@@ -1,0 +1,895 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/scheduling/itip"
+	"github.com/kalends/kalends/storage"
+)
+
+// alarms are the descriptions of somebody's alarms by instance ("" the whole).
+type alarms map[string]string
+
+// answer is what somebody said about an instance, when nothing was under way
+// that could have asked him again.
+type answer struct {
+	partstat string
+	asked    int // event.asked then
+	at       time.Time
+}
+
+// fetch reads an object as a GET does.
+func (p *person) fetch(uid string) (cached, bool) {
+	r := p.row(uid)
+	if r == nil {
+		delete(p.cache, uid)
+		return cached{}, false
+	}
+	c := cached{r.ObjectKey, r.Data, r.ETag, r.ScheduleTag}
+	p.cache[uid] = c
+	return c, true
+}
+
+// copyFor is what a client edits: mostly what is stored now, sometimes what it
+// read long ago. cond is how it guards its PUT.
+func (p *person) copyFor(uid string) (c cached, cond string, fresh, ok bool) {
+	old, had := p.cache[uid]
+	if had && p.w.chance(20) {
+		now := p.row(uid)
+		return old, []string{"if-match", "if-schedule-tag", "blind"}[p.w.rnd.IntN(3)], now != nil && now.ETag == old.etag, true
+	}
+	c, ok = p.fetch(uid)
+	return c, []string{"if-match", "if-schedule-tag", "blind"}[p.w.rnd.IntN(3)], true, ok
+}
+
+// put stores an object and tells what became of it: the data that is stored
+// now, or why not. lost: the connection broke, nobody knows.
+func (p *person) put(key storage.ObjectKey, data []byte, c *cached, cond string) (stored string, lost bool, err error) {
+	w := p.w
+	w.stats.ops++
+	put := scheduling.Put{Actor: scheduling.Actor{Account: p.account, By: p.account}, Key: key, Data: data, RequestID: "sim"}
+	if c != nil {
+		switch cond {
+		case "if-match":
+			put.IfMatch = []string{c.etag}
+		case "if-schedule-tag":
+			put.IfScheduleTag = c.tag
+		}
+	}
+	var res scheduling.Result
+	crashed := p.site.run(4, 24, "it stores a PUT", func(ctx context.Context) { res, err = p.site.svc.Put(ctx, put) })
+	if crashed || err == nil && !w.calm && w.chance(2) {
+		return "", true, nil
+	}
+	if err != nil {
+		w.stats.refused++
+		return "", false, err
+	}
+	p.cache[res.Object.UID] = cached{key, res.Object.Data, res.ETag, res.ScheduleTag}
+	return res.Object.Data, false, nil
+}
+
+// rule of a new series: all end, so that both sides can be listed.
+var rules = []string{"", "", "", "FREQ=DAILY;COUNT=5", "FREQ=WEEKLY;COUNT=4", "FREQ=WEEKLY;BYDAY=MO,WE;COUNT=6", "FREQ=DAILY;UNTIL=20270305T200000Z"}
+
+var places = []string{"Room 1", "Room 2", "Garden", "Roof"}
+
+// create makes a new event with some of the others.
+func (w *world) create(p *person) {
+	uid := fmt.Sprintf("e%d-%d", len(w.events)+1, w.seed)
+	e := &event{uid: uid, organizer: p, key: storage.ObjectKey{CollectionKey: p.home, Name: uid + ".ics"}, seq: map[string]int{}}
+	c := calendar.NewComponent("VEVENT")
+	c.Add(calendar.NewProperty("UID", uid))
+	c.Add(calendar.NewProperty("DTSTAMP", calendar.UTCDateTime(w.now).Value()))
+	start := time.Date(2027, 3, 1+w.rnd.IntN(3), 8+w.rnd.IntN(8), 0, 0, 0, time.UTC)
+	var at calendar.DateTime
+	switch w.rnd.IntN(6) {
+	case 0:
+		at = calendar.UTCDateTime(start)
+	case 1:
+		at = calendar.DateTime{Wall: start.Truncate(24 * time.Hour), Kind: calendar.Date}
+	default:
+		at = calendar.DateTime{Wall: start, Kind: calendar.Zoned, TZID: "Europe/Berlin"}
+	}
+	end := at
+	end.Wall = at.Wall.Add(time.Hour)
+	if at.Kind == calendar.Date {
+		end.Wall = at.Wall.AddDate(0, 0, 1)
+	}
+	c.Add(at.Property("DTSTART"))
+	c.Add(end.Property("DTEND"))
+	if r := rules[w.rnd.IntN(len(rules))]; r != "" {
+		if at.Kind == calendar.Date && strings.Contains(r, "UNTIL") {
+			r = "FREQ=DAILY;UNTIL=20270305"
+		}
+		c.Add(calendar.NewProperty("RRULE", r))
+	}
+	c.Add(calendar.NewProperty("SUMMARY", w.title()))
+	c.Add(calendar.NewProperty("ORGANIZER", string(p.addrs[0])))
+	c.Add(calendar.NewProperty("ATTENDEE", string(p.addrs[0]), calendar.NewParam("PARTSTAT", "ACCEPTED")))
+	for _, q := range w.people {
+		if q != p && w.chance(60) {
+			c.Add(w.guest(q))
+		}
+	}
+	if w.chance(30) {
+		alarm(c, "of "+p.name)
+		c.Add(calendar.NewProperty("X-PRIVATE", p.name))
+	}
+	o := calendar.NewObject("-//Client//EN")
+	o.Children = []*calendar.Component{c}
+	w.events = append(w.events, e)
+	w.organize(e, o, nil, "blind", "makes")
+}
+
+func (w *world) title() string { return fmt.Sprintf("Title %d", w.rnd.IntN(1000)) }
+
+// guest is an invitation of somebody; another system cannot know which
+// addresses are one person, so an organizer's client sticks to one.
+func (w *world) guest(q *person) *calendar.Property {
+	return calendar.NewProperty("ATTENDEE", string(q.addrs[int(w.seed)%len(q.addrs)]), calendar.NewParam("RSVP", "TRUE"), calendar.NewParam("PARTSTAT", "NEEDS-ACTION"))
+}
+
+func alarm(c *calendar.Component, text string) {
+	c.Children = slices.DeleteFunc(c.Children, func(k *calendar.Component) bool { return k.Name == "VALARM" })
+	a := calendar.NewComponent("VALARM")
+	a.Add(calendar.NewProperty("ACTION", "DISPLAY"))
+	a.Add(calendar.NewProperty("TRIGGER", "-PT10M"))
+	a.Add(calendar.NewProperty("DESCRIPTION", text))
+	c.Children = append(c.Children, a)
+}
+
+// organize stores the organizer's object (nil: deletes it) and keeps the books.
+func (w *world) organize(e *event, o *calendar.Object, c *cached, cond, verb string) {
+	p := e.organizer
+	w.settle(e)
+	before := e.want
+	if o == nil {
+		w.deleteEvent(e, c, cond)
+		return
+	}
+	sent := meaning(o, w)
+	w.say("%s %s %s (%s)", p.name, verb, brief(o), cond)
+	data, lost, err := p.put(e.key, o.Bytes(), c, cond)
+	switch {
+	case lost:
+		w.say("  %s gets no answer", p.name)
+		e.unknown, e.asked = string(o.Bytes()), e.asked+1
+		w.settle(e)
+		return
+	case err != nil:
+		w.say("  refused: %v", err)
+		var f *scheduling.Error
+		if !errors.As(err, &f) || !f.Precond {
+			w.violated("%s may not store his own event: %v", p.name, err)
+		}
+		return
+	}
+	if got := meaning(parse(data), w); got != sent {
+		w.violated("%s stored something else than he was told:\nsent   %s\nstored %s", p.name, sent, got)
+	}
+	e.want, e.deleted = data, false
+	w.organized(e, before)
+}
+
+// organized keeps the books after a change of the organizer's object.
+func (w *world) organized(e *event, before string) {
+	asks := before == "" || e.want == ""
+	if !asks {
+		asks = schedule(parse(before)) != schedule(parse(e.want))
+	}
+	if asks {
+		e.asked++
+	}
+	w.sequences(e)
+	if e.want == "" {
+		return
+	}
+	o := parse(e.want)
+	for _, q := range w.people { // alarms of instances that somebody lost are gone with them
+		if q == e.organizer || q.alarms[e.uid] == nil {
+			continue
+		}
+		mine := instances(o, q, true)
+		for k := range q.alarms[e.uid] {
+			if len(mine) == 0 || k != "" && mine[k] == nil {
+				delete(q.alarms[e.uid], k)
+			}
+		}
+	}
+}
+
+// sequences tests that SEQUENCE never falls.
+func (w *world) sequences(e *event) {
+	if e.want == "" {
+		return
+	}
+	for _, c := range parse(e.want).Components() {
+		k := c.Value("RECURRENCE-ID")
+		var n int
+		_, _ = fmt.Sscan(c.Value("SEQUENCE"), &n)
+		if n < e.seq[k] {
+			w.violated("SEQUENCE of %s %s falls from %d to %d", e.uid, k, e.seq[k], n)
+		}
+		e.seq[k] = n
+	}
+}
+
+// settle finds out what is stored after a connection broke.
+func (w *world) settle(e *event) {
+	row := e.organizer.row(e.uid)
+	have := ""
+	if row != nil {
+		have = row.Data
+	}
+	if e.unknown != "" {
+		was := e.want
+		switch {
+		case e.unknown == "deleted" && have == "":
+			e.want, e.deleted = "", true
+		case have != "" && e.unknown != "deleted" && meaning(parse(have), w) == meaning(parse(e.unknown), w):
+			e.want = have
+			w.organized(e, was)
+		}
+		e.unknown = ""
+	}
+	switch {
+	case (have == "") != (e.want == ""):
+		w.violated("%s of %s: stored is %q, acknowledged was %q", e.uid, e.organizer.name, have, e.want)
+	case have != "" && meaning(parse(have), w) != meaning(parse(e.want), w):
+		w.violated("%s of %s is not what was acknowledged:\nstored       %s\nacknowledged %s", e.uid, e.organizer.name, meaning(parse(have), w), meaning(parse(e.want), w))
+	}
+	if have != "" {
+		e.want = have
+		w.sequences(e)
+	}
+}
+
+func (w *world) deleteEvent(e *event, c *cached, cond string) {
+	p := e.organizer
+	w.say("%s deletes %s (%s)", p.name, e.uid, cond)
+	w.stats.ops++
+	d := scheduling.Delete{Actor: scheduling.Actor{Account: p.account, By: p.account}, Key: e.key, RequestID: "sim"}
+	switch cond {
+	case "if-match":
+		d.IfMatch = []string{c.etag}
+	case "if-schedule-tag":
+		d.IfScheduleTag = c.tag
+	}
+	var err error
+	crashed := p.site.run(4, 20, "it deletes", func(ctx context.Context) { err = p.site.svc.Delete(ctx, d) })
+	switch {
+	case crashed:
+		e.unknown, e.asked = "deleted", e.asked+1
+		w.settle(e)
+	case err != nil:
+		w.stats.refused++
+		w.say("  refused: %v", err)
+	default:
+		before := e.want
+		e.want, e.deleted = "", true
+		w.organized(e, before)
+	}
+}
+
+// change is one random change of an event by its organizer.
+func (w *world) change(e *event) {
+	p := e.organizer
+	c, cond, _, ok := p.copyFor(e.uid)
+	if !ok {
+		if e.deleted && w.chance(30) && p.cache[e.uid].data == "" { // he begins it again
+			return
+		}
+		return
+	}
+	o := parse(c.data)
+	verb := w.edit(e, o)
+	if verb == "" {
+		return
+	}
+	if verb == "deletes" {
+		w.organize(e, nil, &c, cond, verb)
+		return
+	}
+	for _, k := range o.Components() {
+		k.Set(calendar.NewProperty("DTSTAMP", calendar.UTCDateTime(w.now).Value()))
+	}
+	if w.chance(40) { // a client that counts by itself
+		top := 0
+		for _, k := range o.Components() {
+			var n int
+			_, _ = fmt.Sscan(k.Value("SEQUENCE"), &n)
+			top = max(top, n)
+		}
+		for _, k := range o.Components() {
+			k.SetValue("SEQUENCE", fmt.Sprint(top+1))
+		}
+	}
+	w.organize(e, o, &c, cond, verb)
+	if verb == "cuts" {
+		w.splitRest(e, parse(c.data))
+	}
+}
+
+// edit changes o as an organizer's client does and names it.
+func (w *world) edit(e *event, o *calendar.Object) string {
+	master := o.Master()
+	if master == nil {
+		return ""
+	}
+	recurring := master.Prop("RRULE") != nil
+	all := list(o)
+	roll := w.rnd.IntN(100)
+	switch {
+	case roll < 10:
+		master.Set(calendar.NewProperty("SUMMARY", w.title()))
+		return "renames"
+	case roll < 16:
+		master.Set(calendar.NewProperty("LOCATION", places[w.rnd.IntN(len(places))]))
+		return "relocates"
+	case roll < 27:
+		shift(master, time.Duration(w.rnd.IntN(6)+1)*30*time.Minute)
+		for _, c := range slices.Clone(o.Components()) { // the client forgets what it knew of instances
+			if c != master {
+				o.RemoveComponent(c)
+			}
+		}
+		master.Remove("EXDATE", "RDATE")
+		return "moves"
+	case roll < 31:
+		return "deletes"
+	case roll < 38:
+		q := w.people[w.rnd.IntN(len(w.people))]
+		if q == e.organizer || listed(master, q) {
+			return ""
+		}
+		g := w.guest(q)
+		for _, c := range o.Components() {
+			if !listed(c, q) {
+				c.Add(g.Clone())
+			}
+		}
+		return "invites " + q.name + " to"
+	case roll < 45:
+		q := w.people[w.rnd.IntN(len(w.people))]
+		if q == e.organizer {
+			return ""
+		}
+		did := false
+		for _, c := range o.Components() {
+			did = drop(c, q) || did
+		}
+		if !did {
+			return ""
+		}
+		return "takes " + q.name + " out of"
+	case roll < 47:
+		return "stores again"
+	}
+	if !recurring || len(all) == 0 {
+		if roll < 75 {
+			master.Set(calendar.NewProperty("SUMMARY", w.title()))
+			return "renames"
+		}
+		shift(master, time.Duration(w.rnd.IntN(6)+1)*30*time.Minute)
+		return "moves"
+	}
+	in := all[w.rnd.IntN(len(all))]
+	switch {
+	case roll < 58:
+		shift(override(o, in), time.Duration(w.rnd.IntN(4)+1)*20*time.Minute)
+		return "moves " + in.ID.Value() + " of"
+	case roll < 66:
+		override(o, in).Set(calendar.NewProperty("SUMMARY", w.title()))
+		return "renames " + in.ID.Value() + " of"
+	case roll < 75:
+		if len(all) < 2 {
+			return ""
+		}
+		if c := overrideOf(o, in); c != nil {
+			o.RemoveComponent(c)
+		}
+		master.Add(in.ID.Property("EXDATE"))
+		return "cancels " + in.ID.Value() + " of"
+	case roll < 78:
+		override(o, in).Set(calendar.NewProperty("STATUS", "CANCELLED"))
+		return "calls off " + in.ID.Value() + " of"
+	case roll < 84:
+		q := w.people[w.rnd.IntN(len(w.people))]
+		c := override(o, in)
+		if q == e.organizer || listed(c, q) {
+			return ""
+		}
+		c.Add(w.guest(q))
+		return "invites " + q.name + " to " + in.ID.Value() + " of"
+	case roll < 90:
+		q := w.people[w.rnd.IntN(len(w.people))]
+		if q == e.organizer || !drop(override(o, in), q) {
+			return ""
+		}
+		return "takes " + q.name + " out of " + in.ID.Value() + " of"
+	case roll < 93:
+		c := overrideOf(o, in)
+		if c == nil {
+			return ""
+		}
+		o.RemoveComponent(c)
+		return "puts back " + in.ID.Value() + " of"
+	case roll < 96:
+		r := master.Value("RRULE")
+		if i := strings.Index(r, "COUNT="); i >= 0 {
+			var n int
+			_, _ = fmt.Sscan(r[i+6:], &n)
+			master.SetValue("RRULE", r[:i]+fmt.Sprintf("COUNT=%d", n+1))
+			return "lengthens"
+		}
+		return ""
+	}
+	return cut(o, all)
+}
+
+// cut ends the series before one of its later instances (THISANDFUTURE as most
+// clients do it: the rest becomes another series).
+func cut(o *calendar.Object, all []calendar.Instance) string {
+	if len(all) < 3 {
+		return ""
+	}
+	in := all[len(all)/2]
+	master := o.Master()
+	until := calendar.UTCDateTime(in.Start.Add(-time.Second))
+	if in.ID.Kind == calendar.Date {
+		until = calendar.DateTime{Wall: in.ID.Wall.AddDate(0, 0, -1), Kind: calendar.Date}
+	} else {
+		until = calendar.UTCDateTime(instant(o, in.ID).Add(-time.Second))
+	}
+	r := master.Value("RRULE")
+	var parts []string
+	for _, s := range strings.Split(r, ";") {
+		if !strings.HasPrefix(s, "COUNT=") && !strings.HasPrefix(s, "UNTIL=") {
+			parts = append(parts, s)
+		}
+	}
+	master.SetValue("RRULE", strings.Join(append(parts, "UNTIL="+until.Value()), ";"))
+	for _, c := range slices.Clone(o.Components()) {
+		if p := c.Prop("RECURRENCE-ID"); p != nil {
+			if d, err := calendar.ParseDateTime(p); err == nil && !instant(o, d).Before(instant(o, in.ID)) {
+				o.RemoveComponent(c)
+			}
+		}
+	}
+	return "cuts"
+}
+
+// splitRest makes the second series of a split.
+func (w *world) splitRest(old *event, was *calendar.Object) {
+	all := list(was)
+	if len(all) < 3 || len(w.events) > 6 {
+		return
+	}
+	in := all[len(all)/2]
+	uid := fmt.Sprintf("e%d-%d", len(w.events)+1, w.seed)
+	e := &event{uid: uid, organizer: old.organizer, key: storage.ObjectKey{CollectionKey: old.organizer.home, Name: uid + ".ics"}, seq: map[string]int{}}
+	c := was.Master().Clone()
+	length := endOf(c).Sub(startOf(c))
+	c.Remove("EXDATE", "RDATE", "SEQUENCE")
+	c.Set(calendar.NewProperty("UID", uid))
+	c.Set(in.ID.Property("DTSTART"))
+	end := in.ID
+	end.Wall = end.Wall.Add(length)
+	c.Set(end.Property("DTEND"))
+	c.Set(calendar.NewProperty("RRULE", fmt.Sprintf("FREQ=DAILY;COUNT=%d", len(all)-len(all)/2)))
+	o := calendar.NewObject("-//Client//EN")
+	o.Children = []*calendar.Component{c}
+	w.events = append(w.events, e)
+	w.organize(e, o, nil, "blind", "goes on with")
+}
+
+func startOf(c *calendar.Component) time.Time {
+	d, _ := calendar.ParseDateTime(c.Prop("DTSTART"))
+	return d.Wall
+}
+
+func endOf(c *calendar.Component) time.Time {
+	d, _ := calendar.ParseDateTime(c.Prop("DTEND"))
+	return d.Wall
+}
+
+func shift(c *calendar.Component, by time.Duration) {
+	for _, n := range []string{"DTSTART", "DTEND"} {
+		d, err := calendar.ParseDateTime(c.Prop(n))
+		if err != nil {
+			panic(err)
+		}
+		if d.Kind == calendar.Date {
+			d.Wall = d.Wall.AddDate(0, 0, 1)
+		} else {
+			d.Wall = d.Wall.Add(by)
+		}
+		c.Set(d.Property(n))
+	}
+}
+
+func listed(c *calendar.Component, p *person) bool { return lineOf(c, p) != nil }
+
+func lineOf(c *calendar.Component, p *person) *calendar.Property {
+	for _, q := range c.All("ATTENDEE") {
+		for _, a := range p.addrs {
+			if a.Equal(calendar.Address(q.Value())) {
+				return q
+			}
+		}
+	}
+	return nil
+}
+
+func drop(c *calendar.Component, p *person) bool {
+	n := len(c.Props)
+	c.Props = slices.DeleteFunc(c.Props, func(q *calendar.Property) bool {
+		return q.Name() == "ATTENDEE" && slices.ContainsFunc(p.addrs, calendar.Address(q.Value()).Equal)
+	})
+	return len(c.Props) < n
+}
+
+// overrideOf is the override of an instance, nil when the series describes it.
+func overrideOf(o *calendar.Object, in calendar.Instance) *calendar.Component {
+	for _, c := range o.Components() {
+		if p := c.Prop("RECURRENCE-ID"); p != nil {
+			if d, err := calendar.ParseDateTime(p); err == nil && instant(o, d).Equal(instant(o, in.ID)) {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// override is overrideOf, made when there is none.
+func override(o *calendar.Object, in calendar.Instance) *calendar.Component {
+	if c := overrideOf(o, in); c != nil {
+		return c
+	}
+	m := o.Master()
+	c := m.Clone()
+	c.Remove("RRULE", "RDATE", "EXDATE")
+	c.Add(in.ID.Property("RECURRENCE-ID"))
+	end := in.StartValue
+	end.Wall = end.Wall.Add(endOf(m).Sub(startOf(m)))
+	c.Set(in.StartValue.Property("DTSTART"))
+	c.Set(end.Property("DTEND"))
+	o.Children = append(o.Children, c)
+	return c
+}
+
+// react is one random act of somebody who has a copy.
+func (w *world) react(p *person, e *event) {
+	if p.site == nil {
+		w.reactByMail(p, e)
+		return
+	}
+	c, cond, fresh, ok := p.copyFor(e.uid)
+	if !ok {
+		return
+	}
+	o := parse(c.data)
+	roll := w.rnd.IntN(100)
+	switch {
+	case roll < 62:
+		w.answer(p, e, o, &c, cond, fresh)
+	case roll < 80:
+		w.setAlarm(p, e, o, &c, cond, fresh)
+	case roll < 84:
+		w.say("%s stores %s again (%s)", p.name, e.uid, cond)
+		p.attend(e, o, &c, cond, fresh)
+	case roll < 88:
+		w.throwAway(p, e, o, &c, cond, fresh)
+	default:
+		w.leave(p, e, &c, cond)
+	}
+}
+
+var partstats = []string{"ACCEPTED", "DECLINED", "TENTATIVE"}
+
+func (w *world) answer(p *person, e *event, o *calendar.Object, c *cached, cond string, fresh bool) {
+	partstat := partstats[w.rnd.IntN(3)]
+	var id *calendar.DateTime
+	what := "the whole of"
+	if all := mine(o, p); len(all) > 0 && w.chance(45) && (o.Master() == nil || o.Master().Prop("RRULE") != nil) {
+		in := all[w.rnd.IntN(len(all))]
+		id, what = &in.ID, in.ID.Value()+" of"
+	}
+	next, err := itip.Respond(o, p.addrs, partstat, id, itip.RespondOptions{})
+	if err != nil {
+		return // nothing left to answer
+	}
+	w.say("%s answers %s %s: %s (%s)", p.name, what, e.uid, partstat, cond)
+	p.attend(e, next, c, cond, fresh)
+}
+
+// attend stores an attendee's copy and keeps the books.
+func (p *person) attend(e *event, o *calendar.Object, c *cached, cond string, fresh bool) {
+	w := p.w
+	data, lost, err := p.put(c.key, o.Bytes(), c, cond)
+	if lost {
+		w.say("  %s gets no answer", p.name)
+		row := p.row(e.uid)
+		if row == nil || row.ETag == c.etag || row.Data == c.data {
+			return // not stored, or nothing to learn
+		}
+		data = row.Data
+	}
+	if err != nil {
+		w.say("  refused: %v", err)
+		var f *scheduling.Error
+		if fresh && !(errors.As(err, &f) && f.Precond) {
+			w.violated("%s may not store his copy of %s, which he read a moment ago: %v", p.name, e.uid, err)
+		}
+		return
+	}
+	now := parse(data)
+	if !lost && fresh {
+		for k, want := range said(o, p) {
+			if got := said(now, p)[k]; got != want {
+				w.violated("%s said %s about %s %s, and %s was stored", p.name, want, e.uid, k, got)
+			}
+		}
+	}
+	p.noteAlarms(e, now)
+	p.noteAnswers(e, now)
+}
+
+// noteAlarms remembers which alarms were stored.
+func (p *person) noteAlarms(e *event, o *calendar.Object) {
+	a := alarms{}
+	for _, c := range o.Components() {
+		if k := c.ChildrenNamed("VALARM"); len(k) > 0 && !cancelled(c) {
+			a[recurrenceKey(o, c)] = k[0].Value("DESCRIPTION")
+		}
+	}
+	p.alarms[e.uid] = a
+}
+
+// noteAnswers remembers what he said, if his copy says the same as the
+// organizer's object: then nothing under way can ask him again.
+func (p *person) noteAnswers(e *event, o *calendar.Object) {
+	for k := range p.said {
+		if strings.HasPrefix(k, e.uid+" ") {
+			delete(p.said, k)
+		}
+	}
+	if e.want == "" || plain(instances(o, p, false)) != plain(instances(parse(e.want), p, true)) {
+		return
+	}
+	for k, in := range instances(o, p, false) {
+		if in.partstat != "NEEDS-ACTION" {
+			p.said[e.uid+" "+k] = answer{in.partstat, e.asked, p.w.now}
+		}
+	}
+}
+
+func (w *world) setAlarm(p *person, e *event, o *calendar.Object, c *cached, cond string, fresh bool) {
+	text := fmt.Sprintf("alarm %d of %s", w.rnd.IntN(1000), p.name)
+	target := o.Master()
+	if all := mine(o, p); target == nil || target.Prop("RRULE") != nil && len(all) > 0 && w.chance(40) {
+		if len(all) == 0 {
+			return
+		}
+		target = override(o, all[w.rnd.IntN(len(all))])
+	}
+	if cancelled(target) {
+		return
+	}
+	alarm(target, text)
+	w.say("%s sets an alarm in %s %s (%s)", p.name, e.uid, target.Value("RECURRENCE-ID"), cond)
+	p.attend(e, o, c, cond, fresh)
+}
+
+// throwAway takes one instance out of an attendee's copy.
+func (w *world) throwAway(p *person, e *event, o *calendar.Object, c *cached, cond string, fresh bool) {
+	all := mine(o, p)
+	if o.Master() == nil || o.Master().Prop("RRULE") == nil || len(all) < 2 {
+		return
+	}
+	in := all[w.rnd.IntN(len(all))]
+	if k := overrideOf(o, in); k != nil {
+		o.RemoveComponent(k)
+	}
+	o.Master().Add(in.ID.Property("EXDATE"))
+	w.say("%s throws %s of %s away (%s)", p.name, in.ID.Value(), e.uid, cond)
+	p.attend(e, o, c, cond, fresh)
+	p.left[e.uid] = w.now
+}
+
+// leave deletes an attendee's copy.
+func (w *world) leave(p *person, e *event, c *cached, cond string) {
+	w.say("%s deletes his copy of %s (%s)", p.name, e.uid, cond)
+	w.stats.ops++
+	d := scheduling.Delete{Actor: scheduling.Actor{Account: p.account, By: p.account}, Key: c.key, RequestID: "sim"}
+	switch cond {
+	case "if-match":
+		d.IfMatch = []string{c.etag}
+	case "if-schedule-tag":
+		d.IfScheduleTag = c.tag
+	}
+	var err error
+	crashed := p.site.run(4, 20, "it deletes", func(ctx context.Context) { err = p.site.svc.Delete(ctx, d) })
+	if err != nil && !crashed {
+		w.stats.refused++
+		w.say("  refused: %v", err)
+		return
+	}
+	if p.row(e.uid) != nil {
+		return
+	}
+	p.left[e.uid] = w.now
+	delete(p.alarms, e.uid)
+	p.noteNothing(e)
+}
+
+func (p *person) noteNothing(e *event) {
+	for k := range p.said {
+		if strings.HasPrefix(k, e.uid+" ") {
+			delete(p.said, k)
+		}
+	}
+}
+
+// reactByMail is somebody's calendar program that knows nothing but mail.
+func (w *world) reactByMail(p *person, e *event) {
+	c := p.mail[e.uid]
+	if c == nil || c.object == nil {
+		return
+	}
+	if w.chance(15) {
+		w.counter(p, e, c.object)
+		return
+	}
+	var next *calendar.Object
+	verb := "deletes"
+	if w.chance(88) {
+		partstat := partstats[w.rnd.IntN(3)]
+		var id *calendar.DateTime
+		if all := mine(c.object, p); len(all) > 0 && w.chance(40) && (c.object.Master() == nil || c.object.Master().Prop("RRULE") != nil) {
+			id = &all[w.rnd.IntN(len(all))].ID
+		}
+		var err error
+		if next, err = itip.Respond(c.object, p.addrs, partstat, id, itip.RespondOptions{}); err != nil {
+			return
+		}
+		verb = "answers " + partstat
+		if id != nil {
+			verb += " " + id.Value()
+		}
+	}
+	plan, err := itip.PlanChange(itip.Change{Old: c.object, New: next, By: p.addrs, Now: w.now, ServerTransp: c.server, OrganizerTransp: c.transp, Thrown: c.thrown, ProdID: "-//Mail//EN"})
+	if err != nil {
+		return
+	}
+	w.stats.ops++
+	w.say("%s %s %s", p.name, verb, e.uid)
+	c.object, c.server, c.transp, c.thrown = plan.Store, plan.ServerTransp, plan.OrganizerTransp, plan.Thrown
+	if next == nil {
+		c.object, c.forgotten, c.left = nil, plan.Forget, plan.Left
+		p.left[e.uid] = w.now
+		p.noteNothing(e)
+	} else {
+		p.noteAnswers(e, plan.Store)
+	}
+	for _, m := range plan.Messages {
+		p.send(m.Object, m.Recipients[0])
+	}
+}
+
+// send mails a message of a person without an account; nothing is lost, but
+// it takes its time and may overtake another.
+func (p *person) send(m *calendar.Object, to calendar.Address) {
+	w := p.w
+	w.stats.messages++
+	w.stats.mails++
+	site := w.siteOf(to.Domain())
+	w.net.n++
+	id := fmt.Sprintf("mail-%d-%d", w.seed, w.net.n)
+	in := scheduling.Inbound{Via: "mail", Proof: scheduling.Proof{Domain: mailDomain}, Originator: p.addrs[0], Recipients: []calendar.Address{to}, Message: m,
+		Once: &storage.Once{Domain: mailDomain, MessageID: id, BodyHash: scheduling.ETag(string(m.Bytes())), Recipients: to.Key()}}
+	line := fmt.Sprintf("%s mails %s %s", p.name, m.Method(), brief(m))
+	var take func()
+	take = func() {
+		w.say("%s reaches %s", line, site.name)
+		res, ok := site.receive(in)
+		if !ok { // the mail server in front tries again
+			w.net.later(w.span(5*time.Minute, time.Hour), line, take)
+			return
+		}
+		if !site.seen[id] && strings.HasPrefix(res[0].Status, "2.") {
+			w.net.tell(to, id, m)
+		}
+		site.seen[id] = true
+	}
+	w.net.later(w.span(10*time.Minute, 2*time.Hour), line, take)
+	if w.chance(10) && !w.calm {
+		w.stats.duplicates++
+		w.net.later(w.span(time.Hour, 5*time.Hour), line, take)
+	}
+}
+
+// counter proposes another time by mail (RFC 5546 §3.2.7).
+func (w *world) counter(p *person, e *event, o *calendar.Object) {
+	m := o.Master()
+	if m == nil || cancelled(m) || !listed(m, p) {
+		return
+	}
+	c := m.Clone()
+	c.Children = nil
+	shift(c, time.Duration(w.rnd.IntN(4)+1)*30*time.Minute)
+	c.Remove("RRULE", "RDATE", "EXDATE", "TRANSP")
+	if r := m.Value("RRULE"); r != "" {
+		c.Add(calendar.NewProperty("RRULE", r))
+	}
+	c.Set(calendar.NewProperty("DTSTAMP", calendar.UTCDateTime(w.now).Value()))
+	n := &calendar.Object{Component: calendar.NewComponent("VCALENDAR")}
+	n.Add(calendar.NewProperty("VERSION", "2.0"))
+	n.Add(calendar.NewProperty("PRODID", "-//Mail//EN"))
+	n.Add(calendar.NewProperty("METHOD", "COUNTER"))
+	for _, z := range o.Children {
+		if z.Name == "VTIMEZONE" {
+			n.Children = append(n.Children, z)
+		}
+	}
+	n.Children = append(n.Children, c)
+	org, ok := itip.Organizer(o)
+	if !ok {
+		return
+	}
+	w.stats.ops++
+	w.say("%s proposes %s", p.name, brief(n))
+	p.send(n, org)
+}
+
+// decide answers the newest proposal in an organizer's inbox.
+func (w *world) decide(e *event) {
+	p := e.organizer
+	var found *storage.Object
+	err := p.site.db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		rows, err := tx.InboxByUID(ctx, p.account.ID, e.uid, storage.ColumnData)
+		for i := range rows {
+			if strings.Contains(rows[i].Data, "METHOD:COUNTER") {
+				found = &rows[i]
+			}
+		}
+		return err
+	})
+	if err != nil {
+		panic(err)
+	}
+	if found == nil {
+		return
+	}
+	counter := parse(found.Data)
+	if w.chance(50) {
+		w.stats.ops++
+		w.say("%s declines the proposal %s", p.name, brief(counter))
+		var err error
+		p.site.run(4, 16, "it declines a proposal", func(ctx context.Context) {
+			err = p.site.svc.DeclineCounter(ctx, scheduling.CounterAnswer{Actor: scheduling.Actor{Account: p.account, By: p.account}, Counter: counter, RequestID: "sim"})
+		})
+		if err != nil {
+			w.say("  refused: %v", err)
+		}
+		return
+	}
+	c, ok := p.fetch(e.uid)
+	if !ok {
+		return
+	}
+	next, err := itip.AcceptCounter(parse(c.data), counter)
+	if err != nil {
+		w.say("%s cannot accept the proposal: %v", p.name, err)
+		return
+	}
+	w.organize(e, next, &c, "if-match", "accepts a proposal for")
+}
