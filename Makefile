@@ -8,10 +8,12 @@ FUZZTIME    ?= 30s
 TESTTIME    ?= 20m
 BENCHTIME   ?= 1s
 PKG         ?= ./...
+SEEDS       ?= 10000
+FIRST       ?= 1
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check fmt vet lint vuln unit short bench ratios fuzz image clean
+.PHONY: help build demo test check fmt vet lint vuln unit seeds sim short bench ratios fuzz image clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +25,7 @@ demo: ## two installations and a mail site on this machine
 	$(GO) run ./cmd/kalends demo
 
 # The order is cheap to dear: a wrong format shows in a second.
-test: check unit vuln ## everything: format, vet, linter, all tests with -race, known vulnerabilities
+test: check unit seeds vuln ## everything: format, vet, linter, all tests with -race, known vulnerabilities
 
 check: fmt vet lint ## format, vet and linter only
 
@@ -41,6 +43,15 @@ lint:
 # and on PostgreSQL by themselves, test/ runs the real binary and the browser.
 unit:
 	$(GO) test -race -timeout $(TESTTIME) $(PKG)
+
+# 1,000 worlds of the deterministic simulation. The race detector watches our
+# code; the SQLite that was translated from C is left out, it would take most of
+# the time.
+seeds:
+	$(GO) test -race -gcflags='modernc.org/...=-race=false' -timeout $(TESTTIME) ./test/simulation -run TestSeeds -v -args -seeds=1000
+
+sim: ## the simulation with SEEDS=10000 from FIRST=1 on, and whether it finds planted bugs
+	$(GO) test -timeout 3h ./test/simulation -v -args -seeds=$(SEEDS) -first=$(FIRST) -mutants
 
 short: ## the Go tests without the race detector, cached
 	$(GO) test -timeout $(TESTTIME) $(PKG)

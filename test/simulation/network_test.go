@@ -161,7 +161,9 @@ func (t post) Send(ctx context.Context, p scheduling.Parcel) ([]scheduling.Recip
 	case roll < 47:
 		d := w.span(10*time.Minute, 6*time.Hour)
 		w.stats.duplicates++
+		w.net.flying[p.WireID]++
 		w.net.later(d, line, func() {
+			w.net.flying[p.WireID]--
 			w.say("%s's %s for %s arrives once more", t.from.name, label(p), names(w, p.Recipients))
 			to.arrive(t.from, p)
 		})

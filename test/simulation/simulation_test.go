@@ -9,8 +9,8 @@
 // simulation's. In the end the network heals and the queues drain; then
 // everybody's copy is compared with what the organizer's object says.
 //
-//	go test ./test/simulation                        1,000 seeds
-//	go test ./test/simulation -seeds=10000           more of them (make sim)
+//	make seeds                                       1,000 seeds with -race, part of make test
+//	make sim SEEDS=10000 FIRST=1                     more of them, and the planted bugs
 //	go test ./test/simulation -first=42 -seeds=1 -v  one, with its story
 package simulation
 
@@ -28,9 +28,9 @@ import (
 )
 
 var (
-	flagSeeds = flag.Int("seeds", 1000, "how many seeds to play")
+	flagSeeds = flag.Int("seeds", 30, "how many seeds to play")
 	flagFirst = flag.Int64("first", 1, "the first seed")
-	flagOps   = flag.Int("ops", 24, "turns per seed")
+	flagOps   = flag.Int("ops", 20, "turns per seed")
 	flagFails = flag.Int("fails", 3, "stop after so many seeds that fail")
 	flagBrief = flag.Bool("brief", false, "of a seed that fails, tell only what is wrong")
 )

@@ -80,11 +80,10 @@ type world struct {
 	stats  stats
 	wrong  []string
 	step   int
-	only   map[int]bool // steps to leave out (shrinking)
 }
 
 type stats struct {
-	ops, refused, messages, delivered, crashes, duplicates, late, lost, mails int
+	ops, refused, messages, delivered, crashes, duplicates, late, lost, mails, known int
 }
 
 func (s *stats) add(o stats) {
@@ -97,11 +96,12 @@ func (s *stats) add(o stats) {
 	s.late += o.late
 	s.lost += o.lost
 	s.mails += o.mails
+	s.known += o.known
 }
 
 func (s stats) String() string {
-	return fmt.Sprintf("%d operations (%d refused), %d messages sent (%d by mail), %d taken, %d lost, %d late, %d duplicates, %d crashes",
-		s.ops, s.refused, s.messages, s.mails, s.delivered, s.lost, s.late, s.duplicates, s.crashes)
+	return fmt.Sprintf("%d operations (%d refused), %d messages sent (%d by mail), %d taken, %d lost, %d late, %d duplicates, %d crashes; %d copies with a known difference",
+		s.ops, s.refused, s.messages, s.mails, s.delivered, s.lost, s.late, s.duplicates, s.crashes, s.known)
 }
 
 var bg = context.Background()
