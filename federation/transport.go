@@ -48,6 +48,9 @@ func (t *Transport) policy(domain string) Policy {
 
 // Send carries one message to recipients of one domain.
 func (t *Transport) Send(ctx context.Context, p scheduling.Parcel) ([]scheduling.RecipientResult, error) {
+	if p.Kind == scheduling.KindAlarm { // to somebody's mailbox, not to his calendar
+		return t.mail(ctx, p, p.Recipients, nil)
+	}
 	if t.IsGateway != nil && t.IsGateway(p.Domain) {
 		return t.Gateway.Send(ctx, p)
 	}

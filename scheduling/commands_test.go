@@ -59,7 +59,7 @@ func (s *script) makeAccount(f []string, opt map[string]string) {
 }
 
 // set: set NAME [auto=MODE] [disabled=yes|no] [default=CALENDAR] [tasks=CALENDAR] [busy=hidden]
-// [book-by=A,B] [book-days=N] [capacity=N].
+// [alarms=owner|everybody|nobody] [book-by=A,B] [book-days=N] [capacity=N].
 func (s *script) set(f []string, opt map[string]string) {
 	a := s.w.account(f[0])
 	c := storage.AccountChange{}
@@ -69,6 +69,9 @@ func (s *script) set(f []string, opt map[string]string) {
 	}
 	if v, ok := opt["default"]; ok {
 		set.DefaultCalendar = v
+	}
+	if v, ok := opt["alarms"]; ok {
+		set.EmailAlarms = strings.TrimPrefix(v, "owner")
 	}
 	if v, ok := opt["tasks"]; ok {
 		set.DefaultTasks = v

@@ -158,7 +158,11 @@ func (s *script) remote(a calendar.Address, want []string, opt map[string]string
 	got := s.w.net.take(a)
 	var methods []string
 	for _, p := range got {
-		methods = append(methods, p.Method)
+		m := p.Method
+		if p.Kind == scheduling.KindAlarm {
+			m = "ALARM"
+		}
+		methods = append(methods, m)
 	}
 	if len(methods) == 0 {
 		methods = []string{"none"}

@@ -121,7 +121,7 @@ func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Resu
 func plainPut(p Put, o storage.Object, idx calendar.Index) (storage.PlainPut, bool) {
 	fast := storage.PlainPut{Object: o}
 	c := p.Collection
-	if c == nil || c.CollectionKey != p.Key.CollectionKey || takes([]storage.Collection{*c}, p.Key.CollectionKey, idx.Component) != nil || p.IfScheduleTag != "" {
+	if c == nil || c.CollectionKey != p.Key.CollectionKey || takes([]storage.Collection{*c}, p.Key.CollectionKey, idx.Component) != nil || p.IfScheduleTag != "" || o.Flags&storage.FlagEmailAlarm != 0 {
 		return fast, false
 	}
 	switch {
@@ -287,6 +287,7 @@ func fill(o storage.Object, idx calendar.Index, role itip.Role) storage.Object {
 	set(idx.Exact, storage.FlagExact)
 	set(idx.Recurring, storage.FlagRecurring)
 	set(idx.HasAlarm, storage.FlagAlarm)
+	set(idx.EmailAlarm, storage.FlagEmailAlarm)
 	set(idx.HasFloating, storage.FlagFloating)
 	set(idx.Scheduling, storage.FlagScheduling)
 	set(idx.Transp == "TRANSPARENT", storage.FlagTransparent)

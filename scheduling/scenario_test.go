@@ -210,6 +210,10 @@ func (s *script) command(name string, f []string) {
 		s.w.clock.Advance(d)
 	case "work":
 		s.w.work()
+	case "alarms":
+		_, err := s.w.svc.StepAlarms(bg)
+		s.check(err)
+		s.w.work()
 	case "note":
 		row := s.must(f[0], "@"+f[1])
 		s.noted[f[0]+" "+f[1]] = [2]string{row.ETag, row.ScheduleTag}

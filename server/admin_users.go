@@ -51,6 +51,7 @@ type UserChange struct {
 	BookBy       *[]string // who is booked by itself; nobody named: everybody
 	BookDays     *int      // 0: no limit
 	Capacity     *int      // 0: not said
+	EmailAlarms  *string   // owner, everybody, nobody
 	Emails       *[]string
 	AddEmails    []string
 	RemoveEmails []string
@@ -303,6 +304,14 @@ func (a *Admin) SetUser(ctx context.Context, name string, c UserChange) (UserInf
 		}
 		change.Settings = &acc.Settings
 	}
+	if c.EmailAlarms != nil {
+		whom, ok := map[string]string{"owner": scheduling.AlarmsOwner, "everybody": scheduling.AlarmsEverybody, "nobody": scheduling.AlarmsNobody}[*c.EmailAlarms]
+		if !ok {
+			return UserInfo{}, usage("--email-alarms is owner, everybody or nobody, not %q", *c.EmailAlarms)
+		}
+		acc.Settings.EmailAlarms = whom
+		change.Settings = &acc.Settings
+	}
 	if c.Emails != nil {
 		if err := checkEmails(*c.Emails); err != nil {
 			return UserInfo{}, err
@@ -341,6 +350,9 @@ func describeChange(c UserChange) string {
 	}
 	if c.Capacity != nil {
 		add("capacity", *c.Capacity)
+	}
+	if c.EmailAlarms != nil {
+		add("email-alarms", *c.EmailAlarms)
 	}
 	if c.Emails != nil {
 		add("emails", *c.Emails)

@@ -374,7 +374,7 @@ func (s *server) serve(ctx context.Context, out io.Writer) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var background sync.WaitGroup
-	jobs := []func(context.Context){s.sched.Run, s.janitor, s.watch, s.db.AnalyzeNew}
+	jobs := []func(context.Context){s.sched.Run, s.sched.RunAlarms, s.janitor, s.watch, s.db.AnalyzeNew}
 	if s.push != nil {
 		jobs = append(jobs, s.push.Run)
 	}

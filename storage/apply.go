@@ -64,6 +64,9 @@ func (tx *Tx) Apply(ctx context.Context, writes []Write) ([]Applied, error) {
 		c.Tag = tx.db.random(6)
 		out[i] = Applied{c.Seq, c.Tag}
 	}
+	if err := tx.noteAlarms(ctx, writes); err != nil {
+		return nil, err
+	}
 	if len(writes) == 1 {
 		return out, tx.applyOne(ctx, &writes[0], out[0])
 	}

@@ -58,9 +58,10 @@ type Settings struct {
 	MailIntake      string `json:"mail_intake,omitempty"`      // everybody, known, nobody
 
 	// Rooms and resources: what is booked by itself.
-	BookBy   []string `json:"book_by,omitempty"`   // organizers: handles of people and groups, addresses, "@domain"; none: everybody
-	BookDays int      `json:"book_days,omitempty"` // how many days ahead; 0: no limit
-	Capacity int      `json:"capacity,omitempty"`  // seats; 0: not said
+	BookBy      []string `json:"book_by,omitempty"`      // organizers: handles of people and groups, addresses, "@domain"; none: everybody
+	BookDays    int      `json:"book_days,omitempty"`    // how many days ahead; 0: no limit
+	Capacity    int      `json:"capacity,omitempty"`     // seats; 0: not said
+	EmailAlarms string   `json:"email_alarms,omitempty"` // EMAIL alarms go to: "" = the owner, everybody (whom they name), nobody
 }
 
 // CollectionKind is what a row of the collection table stands for.
@@ -131,6 +132,7 @@ const (
 	FlagRead         // an inbox item that its owner has fetched or deleted the event of
 	FlagPrivate      // CLASS:PRIVATE, or one that nobody knows (RFC 5545 §3.8.1.3)
 	FlagConfidential // CLASS:CONFIDENTIAL, and nothing private
+	FlagEmailAlarm   // has an alarm that sends mail
 )
 
 // ObjectKey names an object resource.

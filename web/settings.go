@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -22,6 +23,7 @@ type settingsPage struct {
 	Zone         string
 	Zones        []string
 	BusyVisible  bool
+	Reminders    bool // EMAIL alarms are sent
 	MailIntake   string
 	Intakes      []choice
 	AppPasswords []appPassword
@@ -63,7 +65,8 @@ func (q *request) showSettings(status int, edit func(*settingsPage)) error {
 	if err != nil {
 		return err
 	}
-	p := settingsPage{Name: q.user.DisplayName, Handle: q.user.Handle, Emails: q.user.Emails, Zones: commonZones, BusyVisible: !q.user.Settings.HideFreeBusy}
+	p := settingsPage{Name: q.user.DisplayName, Handle: q.user.Handle, Emails: q.user.Emails, Zones: commonZones, BusyVisible: !q.user.Settings.HideFreeBusy,
+		Reminders: q.user.Settings.EmailAlarms != scheduling.AlarmsNobody}
 	if sh.zoneFrom != "" {
 		p.Zone = sh.zone.String()
 	}
@@ -122,6 +125,12 @@ func (q *request) saveProfile() error {
 	}
 	set := q.user.Settings
 	set.DefaultCalendar, set.MailIntake, set.HideFreeBusy = main.Name, intake, q.PostForm.Get("busy") == ""
+	// Whom else than the owner they may reach is the administrator's to say.
+	if on := q.PostForm.Get("reminders") != ""; !on {
+		set.EmailAlarms = scheduling.AlarmsNobody
+	} else if set.EmailAlarms == scheduling.AlarmsNobody {
+		set.EmailAlarms = scheduling.AlarmsOwner
+	}
 	if _, err := q.s.db.UpdateAccount(q.ctx, q.user.ID, storage.AccountChange{DisplayName: &name, Settings: &set}); err != nil {
 		return err
 	}

@@ -16,11 +16,11 @@ func TestProfile(t *testing.T) {
 	w := newWorld(t)
 	w.account("alice", nil)
 	b := w.signedIn("alice")
-	b.get("/settings").want(t, 200, `value="Alice"`, `value="Europe/Berlin"`, `name="busy" value="1" checked`, "alice@alpha.test")
+	b.get("/settings").want(t, 200, `value="Alice"`, `value="Europe/Berlin"`, `name="busy" value="1" checked`, `name="reminders" value="1" checked`, "alice@alpha.test")
 	form := url.Values{"name": {"Alice <A>"}, "calendar": {"calendar"}, "zone": {"america/new_york"}, "intake": {"known"}}
 	b.post("/settings/profile", form).want(t, 303)
 	a := w.mustAccount("alice")
-	if a.DisplayName != "Alice <A>" || !a.Settings.HideFreeBusy || a.Settings.MailIntake != "known" || a.Settings.DefaultCalendar != "calendar" {
+	if a.DisplayName != "Alice <A>" || !a.Settings.HideFreeBusy || a.Settings.MailIntake != "known" || a.Settings.DefaultCalendar != "calendar" || a.Settings.EmailAlarms != "nobody" {
 		t.Errorf("stored: %+v", a)
 	}
 	c, err := w.db.CollectionByName(t.Context(), a.ID, "calendar")

@@ -24,6 +24,7 @@ type Index struct {
 
 	Recurring   bool // RRULE, RDATE, or overrides
 	HasAlarm    bool
+	EmailAlarm  bool // an alarm sends mail
 	HasFloating bool // dates or floating times: Start and End were widened by 14 hours
 
 	Scheduling bool      // some component has an ORGANIZER
@@ -89,6 +90,7 @@ func (o *Object) Index() (Index, error) {
 		}
 		for _, k := range c.Children {
 			x.HasAlarm = x.HasAlarm || k.Name == "VALARM"
+			x.EmailAlarm = x.EmailAlarm || emailAlarm(k)
 		}
 	}
 	if master == nil {

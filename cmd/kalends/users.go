@@ -142,11 +142,12 @@ type userSetCmd struct {
 	BookBy      []string `help:"Who may book a room or resource: people and groups by name, others by address or @domain; everybody takes the limit away. Whoever is not named is declined." placeholder:"WHO"`
 	BookDays    *int     `help:"How many days ahead it may be booked; 0: no limit." placeholder:"N"`
 	Capacity    *int     `help:"How many people it holds; an event with more is treated like one that conflicts; 0: not said." placeholder:"N"`
+	EmailAlarms *string  `help:"Whom reminders by mail may reach: owner, everybody (whom they name), nobody." placeholder:"WHOM"`
 }
 
 // Run changes the account.
 func (c *userSetCmd) Run(a *app) error {
-	ch := server.UserChange{DisplayName: c.DisplayName, Kind: c.Kind, AutoAccept: c.AutoAccept, AddEmails: c.AddEmail, RemoveEmails: c.RemoveEmail}
+	ch := server.UserChange{DisplayName: c.DisplayName, Kind: c.Kind, AutoAccept: c.AutoAccept, EmailAlarms: c.EmailAlarms, AddEmails: c.AddEmail, RemoveEmails: c.RemoveEmail}
 	if len(c.Email) > 0 {
 		ch.Emails = &c.Email
 	}
@@ -157,7 +158,7 @@ func (c *userSetCmd) Run(a *app) error {
 	if len(c.BookBy) > 0 {
 		ch.BookBy = &c.BookBy
 	}
-	if ch.BookBy == nil && ch.BookDays == nil && ch.Capacity == nil && ch.DisplayName == nil && ch.Kind == nil && ch.AutoAccept == nil && ch.Emails == nil && ch.Rights == nil && len(ch.AddEmails)+len(ch.RemoveEmails) == 0 {
+	if ch.BookBy == nil && ch.BookDays == nil && ch.Capacity == nil && ch.DisplayName == nil && ch.Kind == nil && ch.AutoAccept == nil && ch.EmailAlarms == nil && ch.Emails == nil && ch.Rights == nil && len(ch.AddEmails)+len(ch.RemoveEmails) == 0 {
 		return usageError("nothing to change; see `kalends user set --help`")
 	}
 	return a.admin(func(ad *server.Admin) error {

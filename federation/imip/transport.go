@@ -152,8 +152,11 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 		return nil, l, "", fmt.Errorf("originator: %w", err)
 	}
 	user := Mailbox{Name: nameOf(o, p.Originator, p.OriginatorName), Email: userEmail}
+	if p.Kind == scheduling.KindAlarm {
+		return t.reminder(ctx, p, o, Mailbox{Name: p.OriginatorName, Email: toEmail})
+	}
 	domain := p.Originator.Domain()
-	key, selector, err := t.key(ctx, domain)
+	key, _, err := t.key(ctx, domain)
 	if err != nil {
 		return nil, l, "", err
 	}
@@ -201,16 +204,19 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 	if msg, err = Compose(l); err != nil {
 		return nil, l, "", err
 	}
-	if fromDomain != domain { // sign for the domain that stands in From
-		if key, selector, err = t.key(ctx, fromDomain); err != nil {
-			return nil, l, "", err
-		}
+	msg, signed, err = t.signFor(ctx, msg, fromDomain)
+	return msg, l, signed, err
+}
+
+// signFor signs a mail for the domain that stands in its From, when we have
+// the domain's key; signed is "" when not.
+func (t *Transport) signFor(ctx context.Context, msg []byte, domain string) (out []byte, signed string, err error) {
+	key, selector, err := t.key(ctx, domain)
+	if err != nil || key == nil {
+		return msg, "", err
 	}
-	if key == nil {
-		return msg, l, "", nil
-	}
-	msg, err = Sign(msg, fromDomain, selector, key)
-	return msg, l, fromDomain, err
+	out, err = Sign(msg, domain, selector, key)
+	return out, domain, err
 }
 
 // DeliveryID is the Message-ID of one delivery, the same on every retry.

@@ -1,0 +1,2 @@
+DROP INDEX delivery_account;
+DROP TABLE alarm;
