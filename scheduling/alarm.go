@@ -22,6 +22,10 @@ const (
 	AlarmsNobody    = "nobody"
 )
 
+// alarmKey begins the recipient keys of alarms' deliveries, so that they and
+// messages to the same person do not wait for each other.
+const alarmKey = "alarm "
+
 const (
 	alarmRound   = 15 * time.Second    // how often what is due is looked for, by one statement
 	alarmBatch   = 100                 // objects of a round
@@ -200,7 +204,7 @@ func (d *delivery) remind(o *calendar.Object, r calendar.EmailAlarm) {
 	d.messages = append(d.messages, msg)
 	for _, a := range to {
 		d.queued = append(d.queued, storage.Delivery{Account: owner.ID, ID: d.tx.NewID(), MessageID: msg.ID, UID: msg.UID,
-			Recipient: string(a), RecipientKey: "alarm " + a.Key(), Domain: a.Domain(), State: storage.DeliveryQueued, NotBefore: micros(d.now),
+			Recipient: string(a), RecipientKey: alarmKey + a.Key(), Domain: a.Domain(), State: storage.DeliveryQueued, NotBefore: micros(d.now),
 			Expires: micros(d.now.Add(alarmKeep)), Status: "1.0", Written: true, Created: micros(d.now), Updated: micros(d.now)})
 	}
 }

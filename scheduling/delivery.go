@@ -270,6 +270,9 @@ func (d *delivery) flush(ctx context.Context) error {
 		}
 	}
 	if len(d.messages) > 0 {
+		if err := d.pace(ctx); err != nil {
+			return err
+		}
 		return d.tx.Enqueue(ctx, d.messages, d.queued)
 	}
 	return nil

@@ -134,6 +134,18 @@ func (s *script) config(f []string) {
 		n, err := strconv.Atoi(f[1])
 		s.check(err)
 		s.options = append(s.options, func(c *scheduling.Config) { c.LocalThreshold = n })
+	case "burst":
+		n, err := strconv.Atoi(f[1])
+		s.check(err)
+		s.options = append(s.options, func(c *scheduling.Config) { c.Burst = n })
+	case "per-hour":
+		n, err := strconv.Atoi(f[1])
+		s.check(err)
+		s.options = append(s.options, func(c *scheduling.Config) { c.PerHour = n })
+	case "attendees":
+		n, err := strconv.Atoi(f[1])
+		s.check(err)
+		s.options = append(s.options, func(c *scheduling.Config) { c.Rules.MaxAttendees = n })
 	case "hold":
 		d, err := time.ParseDuration(f[1])
 		s.check(err)

@@ -33,6 +33,9 @@ type Config struct {
 	FreeBusyWait   time.Duration             // deadline of a question to peers: 10 s
 	FreeBusyTypes  bool                      // other domains see tentative and absent times as such: no
 	FreeBusyAlike  bool                      // who shows no busy time is answered like an unknown person: no
+	Burst          int                       // messages that somebody elsewhere gets at once about one event within BurstWindow: 10
+	BurstWindow    time.Duration             // 1 min
+	PerHour        int                       // messages to other systems of one account an hour; the rest goes later: 2000
 	PerDomain      int                       // deliveries in flight per domain: 4
 	Workers        int                       // deliveries in flight: 64; at most half of them to domains that did not answer of late
 	Lease          time.Duration             // how long a worker may hold a delivery before another one takes over: 2 min
@@ -75,6 +78,12 @@ func New(db *storage.DB, t Transport, cfg Config) *Service {
 	if cfg.LocalThreshold == 0 {
 		cfg.LocalThreshold = 250
 	}
+	if cfg.Burst == 0 {
+		cfg.Burst = 10
+	}
+	if cfg.PerHour == 0 {
+		cfg.PerHour = 2000
+	}
 	if cfg.PerDomain == 0 {
 		cfg.PerDomain = 4
 	}
@@ -88,6 +97,7 @@ func New(db *storage.DB, t Transport, cfg Config) *Service {
 	def(&cfg.RefreshDelay, 300*time.Millisecond)
 	def(&cfg.WriteBackDelay, 2*time.Second)
 	def(&cfg.FreeBusyWait, 10*time.Second)
+	def(&cfg.BurstWindow, time.Minute)
 	def(&cfg.Lease, 2*time.Minute)
 	def(&cfg.Grace, 10*time.Second)
 	if cfg.Now == nil {
