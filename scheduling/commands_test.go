@@ -104,7 +104,7 @@ func (s *script) set(f []string, opt map[string]string) {
 	s.check(err)
 }
 
-// makeCalendar: calendar USER NAME [VEVENT|VTODO|transparent].
+// makeCalendar: calendar USER NAME [VEVENT|VTODO|VJOURNAL|transparent].
 func (s *script) makeCalendar(f []string) {
 	c := storage.Collection{Kind: storage.CollectionCalendar, Name: f[1], Components: storage.CompEvent | storage.CompTodo}
 	c.Account = s.w.account(f[0]).ID
@@ -114,6 +114,8 @@ func (s *script) makeCalendar(f []string) {
 			c.Components = storage.CompEvent
 		case "VTODO":
 			c.Components = storage.CompTodo
+		case "VJOURNAL":
+			c.Components = storage.CompJournal
 		case "transparent":
 			c.Transparent = true
 		}

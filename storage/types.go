@@ -56,12 +56,12 @@ type Settings struct {
 	DefaultTasks    string `json:"default_tasks,omitempty"`    // collection name for VTODO; "" = tasks
 	Availability    string `json:"availability,omitempty"`     // VAVAILABILITY object (RFC 7953)
 	MailIntake      string `json:"mail_intake,omitempty"`      // everybody, known, nobody
+	EmailAlarms     string `json:"email_alarms,omitempty"`     // EMAIL alarms go to: "" = the owner, everybody (whom they name), nobody
 
 	// Rooms and resources: what is booked by itself.
-	BookBy      []string `json:"book_by,omitempty"`      // organizers: handles of people and groups, addresses, "@domain"; none: everybody
-	BookDays    int      `json:"book_days,omitempty"`    // how many days ahead; 0: no limit
-	Capacity    int      `json:"capacity,omitempty"`     // seats; 0: not said
-	EmailAlarms string   `json:"email_alarms,omitempty"` // EMAIL alarms go to: "" = the owner, everybody (whom they name), nobody
+	BookBy   []string `json:"book_by,omitempty"`   // organizers: handles of people and groups, addresses, "@domain"; none: everybody
+	BookDays int      `json:"book_days,omitempty"` // how many days ahead; 0: no limit
+	Capacity int      `json:"capacity,omitempty"`  // seats; 0: not said
 }
 
 // CollectionKind is what a row of the collection table stands for.

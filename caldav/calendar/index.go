@@ -27,7 +27,7 @@ type Index struct {
 	EmailAlarm  bool // an alarm sends mail
 	HasFloating bool // dates or floating times: Start and End were widened by 14 hours
 
-	Scheduling bool      // some component has an ORGANIZER
+	Scheduling bool      // a VEVENT or VTODO has an ORGANIZER (a VJOURNAL is never scheduled)
 	Organizer  Address   // as written
 	Attendees  []Address // of all components, each once, as first written; invalid ones left out
 	Sequence   int       // highest of all components
@@ -64,7 +64,7 @@ func (o *Object) Index() (Index, error) {
 		for _, p := range c.Props {
 			switch p.name {
 			case "ORGANIZER":
-				x.Scheduling = true
+				x.Scheduling = x.Scheduling || c.Name == "VEVENT" || c.Name == "VTODO"
 				if x.Organizer == "" {
 					x.Organizer = Address(p.value)
 				}
