@@ -1,0 +1,57 @@
+package scheduling_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestEveryScenarioNamesItsSource: there are at least 150 scenarios, the head of
+// each names the RFC section, want, abuse case or design rule that it shows, and
+// the wants of scheduling are all among them. Wants 20 to 24 are about mails
+// (federation/imip) and 42 about delegates (test/standards).
+func TestEveryScenarioNamesItsSource(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for _, glob := range []string{"testdata/scenarios/*.txtar", "itip/testdata/*.txtar"} {
+		list, err := filepath.Glob(glob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, list...)
+	}
+	if len(files) < 150 {
+		t.Errorf("%d scenarios", len(files))
+	}
+	want := regexp.MustCompile(`(?i)want (\d+)`)
+	source := regexp.MustCompile(`(?i)RFC \d+ §|RFC \d{4}|want \d+|abuse A\d+|design|ischedule`)
+	shown := map[int]bool{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var head strings.Builder
+		for line := range strings.Lines(string(text)) {
+			if !strings.HasPrefix(line, "#") {
+				break
+			}
+			head.WriteString(line)
+		}
+		if !source.MatchString(head.String()) {
+			t.Errorf("%s names no source in its head", f)
+		}
+		for _, m := range want.FindAllStringSubmatch(head.String(), -1) {
+			n, _ := strconv.Atoi(m[1])
+			shown[n] = true
+		}
+	}
+	for _, n := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 25, 26, 27, 28, 33, 34, 41, 43, 44, 47} {
+		if !shown[n] {
+			t.Errorf("no scenario shows want %d", n)
+		}
+	}
+}
