@@ -347,7 +347,8 @@ func (tx *Tx) holdAddresses(ctx context.Context, id AccountID, list []string) er
 }
 
 // UpdateAccount changes what c names and gives the account as it is then. Its
-// version rises when anything changes.
+// version rises when the verifier, the rights or the disabling change; its
+// modification time always rises, for the cache of accounts tells rows by both.
 func (db *DB) UpdateAccount(ctx context.Context, id AccountID, c AccountChange) (out Account, err error) {
 	err = db.Tx(ctx, func(ctx context.Context, tx *Tx) error {
 		a, err := queryOne(ctx, tx.s, scanAccount, `SELECT `+accountColumns+` FROM account a WHERE a.id = $1 AND a.removed = 0 @forupdate(a)`, int64(id))
@@ -358,7 +359,7 @@ func (db *DB) UpdateAccount(ctx context.Context, id AccountID, c AccountChange) 
 		if err := c.apply(&a); err != nil {
 			return err
 		}
-		a.Modified = Micros(tx.Now())
+		a.Modified = max(Micros(tx.Now()), a.Modified+1)
 		if err := tx.changeEmails(ctx, &a, emails); err != nil {
 			return err
 		}
@@ -411,8 +412,7 @@ func (c *AccountChange) apply(a *Account) error {
 	if a.Emails, err = normalEmails(emails); err != nil {
 		return err
 	}
-	if a.DisplayName != before.DisplayName || a.Kind != before.Kind || a.Rights != before.Rights || a.Disabled != before.Disabled ||
-		a.Verifier != before.Verifier || !reflect.DeepEqual(a.Settings, before.Settings) || !slices.Equal(a.Emails, before.Emails) {
+	if a.Verifier != before.Verifier || a.Rights != before.Rights || a.Disabled != before.Disabled {
 		a.Version++
 	}
 	return nil

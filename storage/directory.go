@@ -75,10 +75,10 @@ func (tx *Tx) importAccounts(ctx context.Context, specs []AccountSpec) (created,
 		if s.UUID != "" && !strings.EqualFold(s.UUID, old.UUID) {
 			return 0, 0, fmt.Errorf("%w: %s has another uuid, which never changes", ErrInvalid, s.Handle)
 		}
-		if a.Version == old.Version {
+		if a.DisplayName == old.DisplayName && a.Kind == old.Kind && a.Version == old.Version && slices.Equal(a.Emails, old.Emails) {
 			continue
 		}
-		a.Modified = now
+		a.Modified = max(now, a.Modified+1)
 		changed = append(changed, a)
 		var gone []string
 		for _, e := range old.Emails {

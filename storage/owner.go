@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// accountCache keeps what accounts say, each with the version it had then. A
-// row is used only where the request's own statement has read the same version,
-// so nothing has to be told when an account changes, on any node.
+// accountCache keeps what accounts say. A row is used only where the request's
+// own statement has read the same version and time of modification, one of
+// which rises with every change; so nothing has to be told when an account
+// changes, on any node.
 type accountCache struct {
 	mu   sync.RWMutex
 	rows map[string]Account // by handle; their slices are never written to
@@ -26,7 +27,7 @@ func (c *accountCache) get(handle string) (Account, bool) {
 func (c *accountCache) put(a *Account) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old, ok := c.rows[a.Handle]; ok && old.ID == a.ID && old.Version >= a.Version {
+	if old, ok := c.rows[a.Handle]; ok && old.ID == a.ID && old.Version >= a.Version && old.Modified >= a.Modified {
 		return
 	}
 	if c.rows == nil {
@@ -46,10 +47,10 @@ func (c *accountCache) put(a *Account) {
 const (
 	ownerFrom   = ` FROM account h JOIN collection c ON c.account_id = h.id AND c.name = $2 AND c.deleting = 0`
 	ownerObject = ` o ON o.account_id = c.account_id AND o.collection_id = c.id AND o.name = $3 WHERE h.id = $1 AND h.removed = 0`
-	ownerPut    = `SELECT h.version, c.id, c.kind, c.components, COALESCE(o.etag, ''), COALESCE(o.flags, 0)` + ownerFrom + ` LEFT JOIN object` + ownerObject
-	ownerHead   = `SELECT h.version, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified` + ownerFrom + ` JOIN object` + ownerObject
-	ownerWhole  = `SELECT h.version, ` + collectionWide + ownerFrom + ` WHERE h.id = $1 AND h.removed = 0`
-	ownerGet    = `SELECT h.version, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified, o.data` + ownerFrom + ` JOIN object` + ownerObject
+	ownerPut    = `SELECT h.version, h.modified, c.id, c.kind, c.components, COALESCE(o.etag, ''), COALESCE(o.flags, 0)` + ownerFrom + ` LEFT JOIN object` + ownerObject
+	ownerHead   = `SELECT h.version, h.modified, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified` + ownerFrom + ` JOIN object` + ownerObject
+	ownerWhole  = `SELECT h.version, h.modified, ` + collectionWide + ownerFrom + ` WHERE h.id = $1 AND h.removed = 0`
+	ownerGet    = `SELECT h.version, h.modified, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified, o.data` + ownerFrom + ` JOIN object` + ownerObject
 )
 
 // owner is Find's short way for somebody whose account is known and who asks
@@ -61,16 +62,16 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 		return false, nil
 	}
 	row := new(struct {
-		a       Account
-		c       Collection
-		o       Object
-		version int64
-		col     collectionRow
-		flags   int64
+		a                 Account
+		c                 Collection
+		o                 Object
+		version, modified int64
+		col               collectionRow
+		flags             int64
 	})
 	c, o := &row.c, &row.o
 	args := append(make([]any, 0, 3), int64(known.ID), q.Collection)
-	dest := append(make([]any, 0, 20), &row.version)
+	dest := append(make([]any, 0, 21), &row.version, &row.modified)
 	text := ownerWhole
 	if q.Object == "" {
 		dest = row.col.dest(dest, c, true)
@@ -100,7 +101,7 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 		found = true
 		return r.Scan(dest...)
 	})
-	if err != nil || !found || row.version != known.Version {
+	if err != nil || !found || row.version != known.Version || row.modified != known.Modified {
 		return false, err
 	}
 	row.a = known

@@ -40,7 +40,7 @@ type Account struct {
 	UUID        string
 	Rights      Rights
 	Verifier    string // password verifier, PHC form; "" means nobody can sign in
-	Version     int64  // rises with every change of the account and when an app password is revoked
+	Version     int64  // rises when verifier, rights or disabled change, or an app password is revoked
 	Disabled    bool
 	Emails      []string // mail addresses without mailto:, primary first
 	Settings    Settings

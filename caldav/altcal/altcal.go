@@ -32,9 +32,6 @@ const (
 	maxValues   = 20_000  // values of one property
 )
 
-// builder makes components out of checked names.
-type builder struct{ values int }
-
 func bad(format string, args ...any) error {
 	return &calendar.Error{Code: calendar.CodeInvalidData, Msg: fmt.Sprintf(format, args...)}
 }
