@@ -443,7 +443,7 @@ func cut(o *calendar.Object, all []calendar.Instance) string {
 	}
 	in := all[len(all)/2]
 	master := o.Master()
-	until := calendar.UTCDateTime(in.Start.Add(-time.Second))
+	var until calendar.DateTime
 	if in.ID.Kind == calendar.Date {
 		until = calendar.DateTime{Wall: in.ID.Wall.AddDate(0, 0, -1), Kind: calendar.Date}
 	} else {

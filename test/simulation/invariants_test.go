@@ -58,12 +58,12 @@ func recurrenceKey(o *calendar.Object, c *calendar.Component) string {
 
 // seen is one instance as its owner sees it.
 type seen struct {
-	start, end      string
-	summary, place  string
-	partstat        string
-	others, transp  string
-	component       *calendar.Component
-	single, overall bool
+	start, end     string
+	summary, place string
+	partstat       string
+	others, transp string
+	component      *calendar.Component
+	single         bool
 }
 
 // instances are what somebody has of an object, by recurrence id. The

@@ -39,13 +39,12 @@ type arrival struct {
 
 // told is a message that was taken for the first time.
 type told struct {
-	to      string // recipient's key
-	wire    string
-	method  string
-	uid     string
-	body    string // without DTSTAMP: what it says
-	exact   string // with it
-	answers int    // how often the sender had answered by then
+	to     string // recipient's key
+	wire   string
+	method string
+	uid    string
+	body   string // without DTSTAMP: what it says
+	exact  string // with it
 }
 
 func (n *network) later(d time.Duration, what string, run func()) {

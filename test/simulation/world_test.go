@@ -135,7 +135,6 @@ func (d *dice) Read(b []byte) (int, error) {
 // makes accounts of its own, and what a seed that went well leaves behind is
 // final.
 type bench struct {
-	world *world
 	sites []*site
 	used  int
 }
