@@ -171,7 +171,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		}
 		own.Created, own.ScheduleTag = slot.Existing.Created, slot.Existing.ScheduleTag
 		ex = readExtra(slot.Existing.Extra)
-		c.Asked = ex.Asked
+		c.Asked, c.Begun = ex.Asked, ex.begun()
 		c.ServerTransp, c.OrganizerTransp, c.Thrown = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp, ex.Thrown
 	}
 	if slot.Existing == nil && !p.NoScheduling {
@@ -222,6 +222,9 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		return Result{}, err
 	}
 	ex.OrganizerTransp, ex.Thrown, ex.Asked = plan.OrganizerTransp, plan.Thrown, plan.Asked
+	if ex.Begun = nil; plan.Begun != (itip.Stamp{}) {
+		ex.Begun = &plan.Begun
+	}
 	own.Data, own.ETag, own.Extra = data, ETag(data), ex.String()
 	own = fill(own, idx, plan.Role)
 	if plan.ServerTransp {

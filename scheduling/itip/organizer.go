@@ -3,6 +3,7 @@ package itip
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
 )
@@ -43,7 +44,10 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 			setSequence(n, top+1)
 		}
 	}
-	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Rewritten: rewritten(store, c.New), Asked: c.Asked}
+	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Rewritten: rewritten(store, c.New), Asked: c.Asked, Begun: c.Begun}
+	if first := b.minSequence(); old == nil && first > 0 && !c.Silent {
+		p.Begun = Stamp{Sequence: first, DTStamp: c.Now.UTC().Truncate(time.Second)}
+	}
 	if a.master != nil && b.master != nil && rescheduled(a, a.master, b, b.master) {
 		p.Asked = sequenceOf(b.master)
 	}

@@ -149,9 +149,14 @@ func (r *replying) fresh(c *calendar.Component, k string) bool {
 	return true
 }
 
-// passed tells whether the answer is to a time that no longer holds: the
-// organizer has moved the event since.
+// passed tells whether the answer is to a time that no longer holds, as the
+// organizer has moved the event since, or to an event that was called off before
+// this one began under its UID (RFC 5546 §2.1.5). Some programs answer without
+// SEQUENCE, so the answer must be older by both marks.
 func (r *replying) passed(c, target *calendar.Component) bool {
+	if st := stampOf(c, r.p.Now); st.Sequence < r.p.Begun.Sequence && st.DTStamp.Before(r.p.Begun.DTStamp) {
+		return true
+	}
 	return sequenceOf(c) < sequenceOf(target) && c.Prop("DTSTART") != nil && target.Prop("DTSTART") != nil &&
 		r.s.keyOf(c.Prop("DTSTART")) != r.cur.keyOf(target.Prop("DTSTART"))
 }

@@ -433,6 +433,15 @@ func (s *series) maxSequence() int {
 	return n
 }
 
+// minSequence is the lowest SEQUENCE; 0 when there are no components.
+func (s *series) minSequence() int {
+	n := s.maxSequence()
+	for _, c := range s.components() {
+		n = min(n, sequenceOf(c))
+	}
+	return n
+}
+
 func setSequence(c *calendar.Component, n int) {
 	c.SetValue("SEQUENCE", strconv.Itoa(min(n, maxSequence)))
 }

@@ -74,8 +74,9 @@ type Change struct {
 	// Attendee's copy only: as the last Plan.Thrown or Outcome.Thrown gave it.
 	Thrown []string
 
-	// Asked, of an organizer's object, is what the last Plan.Asked gave.
+	// Asked and Begun, of an organizer's object, are what the last Plan gave.
 	Asked int
+	Begun Stamp
 
 	// AllowReset lets the organizer ask an attendee again: PARTSTAT set to
 	// NEEDS-ACTION in a component that changed otherwise too is kept. Leave it
@@ -109,6 +110,11 @@ type Plan struct {
 	// Asked, of an organizer's object, is the SEQUENCE with which the whole was
 	// last rescheduled: an answer to an earlier one is no answer to it.
 	Asked int
+
+	// Begun, of an organizer's object that came new with a SEQUENCE, is its lowest
+	// SEQUENCE and the time: an answer from before belongs to a former event of
+	// that UID, which was called off.
+	Begun Stamp
 
 	// Forget is set on the DELETE of an attendee's copy: pass it as
 	// Policy.Forgotten when a message for that UID comes later (want 14).
@@ -194,8 +200,9 @@ type Policy struct {
 	// LastReply holds, on the organizer's copy, Outcome.ReplyStamps of earlier
 	// replies (merged by key); nil when none came.
 	LastReply map[string]Stamp
-	// Asked is Plan.Asked of the organizer's copy.
+	// Asked and Begun are those of the last Plan of the organizer's copy.
 	Asked int
+	Begun Stamp
 	// Outside is true when the message did not come from a user of this
 	// server: what acts in the receiving program is taken out (abuse A55).
 	Outside bool
