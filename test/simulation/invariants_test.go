@@ -413,7 +413,7 @@ func (w *world) repeats() {
 	first := map[string]told{}
 	for _, t := range w.net.told {
 		k := t.to + "\n" + t.body
-		if t.method == "REPLY" || t.method == "COUNTER" { // somebody may say the same again later
+		if t.method == "REPLY" || t.method == "COUNTER" || t.method == "DECLINECOUNTER" { // somebody may say the same again later
 			k = t.to + "\n" + t.exact
 		}
 		if f, ok := first[k]; ok && f.wire != t.wire {

@@ -146,7 +146,7 @@ func (w *world) drain() {
 		if next.IsZero() {
 			break
 		}
-		w.now = w.now.Add(max(next.Sub(w.now), time.Millisecond))
+		w.now = w.now.Add(max(next.Sub(w.now), 250*time.Millisecond)) // what is due waits for a place of its domain, see Service.Run
 	}
 	w.now = w.now.Add(3 * time.Second) // statuses are written back after two seconds
 	for _, s := range w.sites {
