@@ -284,6 +284,7 @@ func TestList(t *testing.T) {
 	} {
 		for name, own := range map[string][]ACE{"no entries": nil, "everything denied": {deny(everybody, All)}} {
 			list := List(kind, own, nil)
+			want := want
 			if own != nil {
 				want = 0
 			}
