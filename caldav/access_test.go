@@ -112,7 +112,7 @@ func TestEntries(t *testing.T) {
 		}
 		// A24: a sharee neither shares further nor sees the other sharees.
 		w.acl("user02", cal, 403, ace("grant", "user03", "read")).want(403, "write-acl")
-		w.do("user02", "PROPFIND", cal, "Depth: 0", propfind("<D:acl/>")).want(207, "403").lacks("user02/</D:href></D:principal>")
+		w.do("user02", "PROPFIND", cal, "Depth: 0", propfind("<D:acl/>")).want(207, "403 Forbidden").lacks("user02/</D:href></D:principal>")
 		w.do("user02", "REPORT", cal, "", `<D:acl-principal-prop-set xmlns:D="DAV:"><D:prop><D:displayname/></D:prop></D:acl-principal-prop-set>`).want(403)
 	})
 }
@@ -153,7 +153,7 @@ func TestDelegation(t *testing.T) {
 		w.do("user01", "PROPFIND", home+"new/", "Depth: 0", propfind("<D:displayname/>")).want(207, "From the delegate")
 		w.acl("user02", cal, 403, ace("grant", "user03", "read"))
 		w.delegates("user02", "write", 403, "user03")
-		w.do("user02", "PROPFIND", cal, "Depth: 0", propfind("<D:acl/><D:current-user-privilege-set/>")).want(207, "<D:bind/>", "403").lacks("<D:write-acl/>")
+		w.do("user02", "PROPFIND", cal, "Depth: 0", propfind("<D:acl/><D:current-user-privilege-set/>")).want(207, "<D:bind/>", "403 Forbidden").lacks("<D:write-acl/>")
 
 		// A group of delegates, and groups in it.
 		ctx := context.Background()

@@ -277,7 +277,7 @@ func TestCollections(t *testing.T) {
 		w.do("user01", "MKCALENDAR", list, "", mk).want(201)
 		w.do("user01", "MKCALENDAR", list, "", mk).want(403, "resource-must-be-null")
 		w.do("user01", "PROPFIND", list, "Depth: 0", propfind("<D:displayname/><I:calendar-color/><C:supported-calendar-component-set/><C:schedule-calendar-transp/>")).want(207,
-			"Lists &amp; more", `symbolic-color="red"`, "#FF2968FF", `<C:comp name="VTODO"/>`, "<C:transparent/>").lacks("VEVENT", "404")
+			"Lists &amp; more", `symbolic-color="red"`, "#FF2968FF", `<C:comp name="VTODO"/>`, "<C:transparent/>").lacks("VEVENT", "404 Not Found")
 		w.do("user01", "PUT", list+"e.ics", "", event("e", "x", "20260101T000000Z")).want(403, "supported-calendar-component")
 		patch := func(set string) string {
 			return `<D:propertyupdate xmlns:D="DAV:" xmlns:X="urn:x" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:set><D:prop>` + set + `</D:prop></D:set></D:propertyupdate>`

@@ -36,7 +36,7 @@ func TestPrincipalsOfOthers(t *testing.T) {
 		}
 		const other = "/dav/principals/users/user02/"
 		w.do("user01", "PROPFIND", other, "Depth: 0", propfind("<D:displayname/><C:calendar-user-address-set/><C:calendar-user-type/><C:schedule-inbox-URL/><D:current-user-privilege-set/>")).want(207,
-			"User 02", "mailto:user02@example.com", "INDIVIDUAL", "/dav/calendars/user02/inbox/", "<D:read/>").lacks("404", "<D:write/>")
+			"User 02", "mailto:user02@example.com", "INDIVIDUAL", "/dav/calendars/user02/inbox/", "<D:read/>").lacks("404 Not Found", "<D:write/>")
 		w.do("user01", "PROPPATCH", other, "", `<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><x xmlns="urn:x">1</x></D:prop></D:set></D:propertyupdate>`).want(403, "need-privileges")
 		w.do("user01", "PROPPATCH", "/dav/principals/users/user01/", "", `<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><x xmlns="urn:x">1</x></D:prop></D:set></D:propertyupdate>`).want(207, "200 OK")
 
@@ -91,7 +91,7 @@ func TestHrefsInDeadProperties(t *testing.T) {
 		beside := func(search string) answer {
 			return w.do("user01", "REPORT", "/dav/principals/", "", `<D:principal-property-search xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">`+search+`<D:prop/><C:calendar-home-set/><D:displayname/></D:principal-property-search>`)
 		}
-		beside("").want(207, "/dav/calendars/user01/", "/dav/calendars/user02/", "User 03").lacks("404", "Group inner")
+		beside("").want(207, "/dav/calendars/user01/", "/dav/calendars/user02/", "User 03").lacks("404 Not Found", "Group inner")
 		beside(`<D:property-search><D:prop><D:displayname/></D:prop><D:match>User 02</D:match></D:property-search>`).want(207, "/dav/calendars/user02/").lacks("User 03")
 		w.do("user01", "REPORT", "/dav/principals/", "", `<D:principal-property-search xmlns:D="DAV:" test="anyof"><D:prop><D:displayname/></D:prop></D:principal-property-search>`).want(207, "User 02", "Group inner")
 	})

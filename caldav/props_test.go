@@ -74,7 +74,7 @@ func TestMinimalAnswers(t *testing.T) {
 				t.Errorf("%s: %v %q", head, a.Header, a.text)
 			}
 			w.do("user01", "PROPPATCH", cal, head, propset("<D:displayname>B</D:displayname><D:getetag>x</D:getetag>")).want(207, "cannot-modify-protected-property", "424")
-			w.do("user01", "PROPFIND", cal, head+"\nDepth: 0", propfind("<D:displayname/><D:nothing/>")).want(207, ">A<").lacks("404", "nothing")
+			w.do("user01", "PROPFIND", cal, head+"\nDepth: 0", propfind("<D:displayname/><D:nothing/>")).want(207, ">A<").lacks("404 Not Found", "nothing")
 		}
 		const made = "/dav/calendars/user01/made/"
 		w.do("user01", "MKCALENDAR", made, "", `<C:mkcalendar xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:set><D:prop><D:getetag>x</D:getetag><D:displayname>A</D:displayname></D:prop></D:set></C:mkcalendar>`).want(207, "<D:getetag/>", "cannot-modify-protected-property", "424")
