@@ -168,7 +168,9 @@ type findRow struct {
 	dest        [80]any
 }
 
-// Find looks up who signs in and what the path names, in one statement.
+// Find looks up who signs in and what the path names, in one statement; in two
+// when the short way of an owner (see owner) met nothing or an account that has
+// changed.
 func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	var f Found
 	login := q.Login

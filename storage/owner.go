@@ -54,8 +54,8 @@ const (
 )
 
 // owner is Find's short way for somebody whose account is known and who asks
-// for a calendar or an object of his own. False: nothing was found this way, or the account
-// has changed meanwhile; Find looks again in full.
+// for a calendar or an object of his own. False: nothing was found this way, or
+// the account has changed meanwhile; Find looks again in full.
 func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 	known, ok := db.accounts.get(q.Home)
 	if !ok {
