@@ -2,8 +2,9 @@ package scheduling
 
 import (
 	"context"
-	"strconv"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling/itip"
@@ -11,24 +12,69 @@ import (
 )
 
 // deletedState names the snapshot of an object that its owner deleted, kept
-// for clients that move by DELETE and PUT (want 33). Its text is the number of
-// the calendar it was in, a line feed, and the object.
-const deletedState = "deleted"
+// for clients that move by DELETE and PUT (want 33) and in case another event
+// begins under its UID. Its text is a line with where and when it was, one with
+// what the server remembered beside it, and the object.
+const deletedState = storage.DeletedState
 
 // keepDeleted remembers an object for the time in which it may return.
 func (d *delivery) keepDeleted(o storage.Object) {
-	if d.s.cfg.HoldDelete > 0 && o.Data != "" {
-		d.snapshots = append(d.snapshots, storage.Snapshot{Account: o.Account, UID: o.UID, Digest: deletedState,
-			Data: strconv.FormatInt(int64(o.CollectionKey.ID), 10) + "\n" + o.Data})
+	if o.Data == "" {
+		return
 	}
+	d.snapshots = append(d.snapshots, storage.Snapshot{Account: o.Account, UID: o.UID, Digest: deletedState,
+		Data: fmt.Sprintf("%d %d\n%s\n%s", o.CollectionKey.ID, micros(d.now), o.Extra, o.Data)})
+}
+
+// gone is an object that was deleted.
+type gone struct {
+	in     storage.CollectionID
+	at     time.Time
+	extra  extra
+	object *calendar.Object
+}
+
+// readGone reads the text of a deletedState; nil when it says nothing.
+func (d *delivery) readGone(text string) *gone {
+	head, rest, _ := strings.Cut(text, "\n")
+	ex, data, _ := strings.Cut(rest, "\n")
+	var g gone
+	var at int64
+	if _, err := fmt.Sscan(head, &g.in, &at); err != nil {
+		return nil
+	}
+	o, err := calendar.Parse([]byte(data), d.s.cfg.Limits)
+	if err != nil {
+		return nil
+	}
+	g.at, g.extra, g.object = time.UnixMicro(at), readExtra(ex), o
+	return &g
+}
+
+// former is the highest SEQUENCE that people of other systems have of an event
+// that was called off, its CANCEL included; 0 when there are none.
+func (d *delivery) former(ctx context.Context, g *gone) (int, error) {
+	if itip.RoleOf(g.object, addressesOf(d.sender)) != itip.RoleOrganizer {
+		return 0, nil
+	}
+	people := itip.Attendees(g.object)
+	if err := d.learn(ctx, people); err != nil {
+		return 0, err
+	}
+	for _, a := range people {
+		if _, local := d.local(a); !local {
+			return itip.CancelledWith(g.object), nil
+		}
+	}
+	return 0, nil
 }
 
 // returns tells whether an object that comes within the hold time of its
 // DELETE is the one that went, and not a new event that has only the UID in
 // common: it turns up in another calendar (a move), or exactly as it was (an
 // undo), or people elsewhere have not been told yet that it went.
-func (d *delivery) returns(from string, in storage.CollectionKey, back, obj *calendar.Object) bool {
-	if from != strconv.FormatInt(int64(in.ID), 10) || itip.Unchanged(back, obj) {
+func (d *delivery) returns(g *gone, in storage.CollectionKey, obj *calendar.Object) bool {
+	if g.in != in.ID || itip.Unchanged(g.object, obj) {
 		return true
 	}
 	for _, o := range d.opens {
@@ -41,24 +87,23 @@ func (d *delivery) returns(from string, in storage.CollectionKey, back, obj *cal
 
 // plan is itip.PlanChange, but for an object that returns within the hold time
 // of its DELETE: then what others had answered and what people elsewhere know
-// is as if it had never gone. back is the object as it was deleted, nil when
-// nothing returned.
-func (d *delivery) plan(ctx context.Context, c itip.Change, in storage.CollectionKey, created bool) (plan itip.Plan, back *calendar.Object, err error) {
-	if created && d.s.cfg.HoldDelete > 0 {
-		data, err := d.tx.SnapshotSince(ctx, d.sender.ID, c.New.UID(), deletedState, d.now.Add(-d.s.cfg.HoldDelete))
+// is as if it had never gone. back is what was deleted, nil when nothing
+// returned.
+func (d *delivery) plan(ctx context.Context, c itip.Change, in storage.CollectionKey, created bool) (plan itip.Plan, back *gone, err error) {
+	if created {
+		text, err := d.tx.Snapshot(ctx, d.sender.ID, c.New.UID(), deletedState)
 		if err != nil && !IsNotFound(err) {
 			return plan, nil, err
 		}
-		if err == nil {
-			from, text, _ := strings.Cut(data, "\n")
-			if back, _ = calendar.Parse([]byte(text), d.s.cfg.Limits); back != nil && !d.returns(from, in, back, c.New) {
-				back = nil
+		if g := d.readGone(text); g != nil {
+			if hold := d.s.cfg.HoldDelete; hold > 0 && !g.at.Before(d.now.Add(-hold)) && d.returns(g, in, c.New) {
+				if plan, ok, err := d.planReturn(ctx, c, g); err != nil || ok {
+					return plan, g, err
+				}
 			}
-		}
-	}
-	if back != nil {
-		if plan, ok, err := d.planReturn(ctx, c, back); err != nil || ok {
-			return plan, back, err
+			if c.Former, err = d.former(ctx, g); err != nil {
+				return plan, nil, err
+			}
 		}
 	}
 	plan, err = itip.PlanChange(c)
@@ -67,13 +112,13 @@ func (d *delivery) plan(ctx context.Context, c itip.Change, in storage.Collectio
 
 // planReturn plans the return of back; ok is false when it is to be treated as
 // any other new object.
-func (d *delivery) planReturn(ctx context.Context, c itip.Change, back *calendar.Object) (plan itip.Plan, ok bool, err error) {
-	c.Old = back
+func (d *delivery) planReturn(ctx context.Context, c itip.Change, back *gone) (plan itip.Plan, ok bool, err error) {
+	c.Old, c.Marks, c.Thrown, c.OrganizerTransp = back.object, back.extra.Marks, back.extra.Thrown, back.extra.OrganizerTransp
 	plan, err = itip.PlanChange(c)
 	if err != nil {
 		return plan, false, nil // another organizer, another time in an attendee's copy: something else
 	}
-	if err := d.learn(ctx, partiesOf(back)); err != nil {
+	if err := d.learn(ctx, partiesOf(back.object)); err != nil {
 		return plan, false, err
 	}
 	switch plan.Role {

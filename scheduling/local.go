@@ -153,7 +153,7 @@ func (d *delivery) process(m itip.Message, c *copyOf, r storage.Recipient, lines
 	p := d.s.policy(r.Account, d.now)
 	p.Sender, p.Outside = m.Originator, d.outside
 	p.ServerTransp = c.row.Flags&storage.FlagServerTransp != 0
-	p.Asked, p.Begun = c.extra.Asked, c.extra.begun()
+	p.Marks = c.extra.Marks
 	p.OrganizerTransp, p.LastReply, p.Thrown = c.extra.OrganizerTransp, c.extra.Replies, c.extra.Thrown
 	var current *calendar.Object
 	if c.view != nil {

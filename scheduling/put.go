@@ -171,7 +171,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		}
 		own.Created, own.ScheduleTag = slot.Existing.Created, slot.Existing.ScheduleTag
 		ex = readExtra(slot.Existing.Extra)
-		c.Asked, c.Begun = ex.Asked, ex.begun()
+		c.Marks = ex.Marks
 		c.ServerTransp, c.OrganizerTransp, c.Thrown = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp, ex.Thrown
 	}
 	if slot.Existing == nil && !p.NoScheduling {
@@ -198,7 +198,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 		plan.Messages = nil
 	}
 	if back != nil {
-		c.Old = back
+		c.Old, ex.Replies = back.object, back.extra.Replies
 	}
 	if err := d.send(ctx, plan.Messages, c.Old, plan.Store, false); err != nil {
 		return Result{}, err
@@ -221,10 +221,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	if idx, err = plan.Store.Index(); err != nil {
 		return Result{}, err
 	}
-	ex.OrganizerTransp, ex.Thrown, ex.Asked = plan.OrganizerTransp, plan.Thrown, plan.Asked
-	if ex.Begun = nil; plan.Begun != (itip.Stamp{}) {
-		ex.Begun = &plan.Begun
-	}
+	ex.OrganizerTransp, ex.Thrown, ex.Marks = plan.OrganizerTransp, plan.Thrown, plan.Marks
 	own.Data, own.ETag, own.Extra = data, ETag(data), ex.String()
 	own = fill(own, idx, plan.Role)
 	if plan.ServerTransp {

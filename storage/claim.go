@@ -369,21 +369,21 @@ func (tx *Tx) SetPeerStates(ctx context.Context, ps []PeerState) error {
 		ON CONFLICT (account_id, uid, recipient_key) DO UPDATE SET digest = excluded.digest, updated = excluded.updated`, text, Micros(tx.Now()))
 }
 
-// SaveSnapshot keeps a state of an object under its digest.
+// DeletedState is the digest of the snapshot of an object that its owner has
+// deleted. It is kept longer than others, see Janitor.
+const DeletedState = "deleted"
+
+// SaveSnapshot keeps a state of an object under its digest, in place of what
+// was there.
 func (tx *Tx) SaveSnapshot(ctx context.Context, s Snapshot) error {
 	if err := plainText(s.UID, s.Digest, s.Data); err != nil {
 		return err
 	}
 	return tx.s.later(ctx, `INSERT INTO snapshot (account_id, uid, digest, created, data) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (account_id, uid, digest) DO UPDATE SET created = excluded.created`, int64(s.Account), s.UID, s.Digest, Micros(tx.Now()), s.Data)
+		ON CONFLICT (account_id, uid, digest) DO UPDATE SET created = excluded.created, data = excluded.data`, int64(s.Account), s.UID, s.Digest, Micros(tx.Now()), s.Data)
 }
 
 // Snapshot is the state with the digest; ErrNotFound.
 func (tx *Tx) Snapshot(ctx context.Context, account AccountID, uid, digest string) (string, error) {
 	return queryOne(ctx, tx.s, scanText, `SELECT data FROM snapshot WHERE account_id = $1 AND uid = $2 AND digest = $3`, int64(account), uid, digest)
-}
-
-// SnapshotSince is Snapshot, provided that it was saved at that time or later.
-func (tx *Tx) SnapshotSince(ctx context.Context, account AccountID, uid, digest string, since time.Time) (string, error) {
-	return queryOne(ctx, tx.s, scanText, `SELECT data FROM snapshot WHERE account_id = $1 AND uid = $2 AND digest = $3 AND created >= $4`, int64(account), uid, digest, Micros(since))
 }

@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// deletedLife is how long a deleted object is remembered in case its UID comes
+// again: longer than messages about it are under way.
+const deletedLife = 7 * 24 * time.Hour
+
 // Janitor removes what nobody needs any more: journal rows behind the
 // retention (but the newest of each collection), final deliveries whose
 // status is written and messages without deliveries, expired replay rows,
@@ -46,9 +50,9 @@ func (db *DB) Janitor(ctx context.Context, now time.Time, r Retention) (Swept, e
 			AND NOT EXISTS (SELECT 1 FROM object o WHERE o.account_id = p.account_id AND o.uid = p.uid)
 			AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.account_id = p.account_id AND d.uid = p.uid AND d.state <= 3) LIMIT $2)`, []any{before(r.Deliveries), batch}},
 		{&s.States, true, `DELETE FROM snapshot WHERE (account_id, uid, digest) IN (
-			SELECT x.account_id, x.uid, x.digest FROM snapshot x WHERE x.created < $1
+			SELECT x.account_id, x.uid, x.digest FROM snapshot x WHERE (x.created < $1 AND x.digest <> '` + DeletedState + `' OR x.created < $3)
 			AND NOT EXISTS (SELECT 1 FROM peer_state p WHERE p.account_id = x.account_id AND p.uid = x.uid AND p.digest = x.digest)
-			AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.account_id = x.account_id AND d.uid = x.uid AND d.state <= 3) LIMIT $2)`, []any{Micros(now.Add(-24 * time.Hour)), batch}},
+			AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.account_id = x.account_id AND d.uid = x.uid AND d.state <= 3) LIMIT $2)`, []any{Micros(now.Add(-24 * time.Hour)), batch, Micros(now.Add(-deletedLife))}},
 		{&s.Tokens, true, `DELETE FROM mail_token WHERE hash IN (SELECT hash FROM mail_token WHERE expires <= $1 LIMIT $2)`, []any{Micros(now), batch}},
 		{&s.Tokens, true, `DELETE FROM quarantine WHERE (account_id, id) IN (SELECT account_id, id FROM quarantine WHERE created < $1 ORDER BY created LIMIT $2)`, []any{before(quarantineLife), batch}},
 		{&s.Tokens, true, `DELETE FROM push_subscription WHERE (account_id, id) IN (SELECT account_id, id FROM push_subscription WHERE expires <= $1 LIMIT $2)`, []any{Micros(now), batch}},

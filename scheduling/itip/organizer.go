@@ -3,7 +3,6 @@ package itip
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
 )
@@ -44,13 +43,15 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 			setSequence(n, top+1)
 		}
 	}
-	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Rewritten: rewritten(store, c.New), Asked: c.Asked, Begun: c.Begun}
-	if first := b.minSequence(); old == nil && first > 0 && !c.Silent {
-		p.Begun = Stamp{Sequence: first, DTStamp: c.Now.UTC().Truncate(time.Second)}
+	// RFC 5546 §2.1.5: whom an event of that UID was called off to elsewhere has
+	// its CANCEL, and would take what has a lower SEQUENCE for older.
+	if old == nil && c.Former > 0 && b.maxSequence() <= c.Former {
+		for _, n := range b.components() {
+			setSequence(n, c.Former+1)
+		}
 	}
-	if a.master != nil && b.master != nil && rescheduled(a, a.master, b, b.master) {
-		p.Asked = sequenceOf(b.master)
-	}
+	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Marks: d.marks(c)}
+	p.Rewritten = rewritten(store, c.New)
 	if !c.Silent {
 		p.Messages = d.messages(MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
 	}
@@ -66,7 +67,7 @@ func planCancelAll(c Change, by calendar.AddressSet) (Plan, error) {
 	}
 	gone := c.Old.Clone()
 	s := read(gone)
-	top := s.maxSequence() + 2
+	top := CancelledWith(gone)
 	for _, n := range s.components() {
 		setSequence(n, top)
 	}
@@ -75,6 +76,9 @@ func planCancelAll(c Change, by calendar.AddressSet) (Plan, error) {
 	p.Messages = d.messages(MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
 	return p, nil
 }
+
+// CancelledWith is the SEQUENCE of the CANCEL that ends an organizer's object.
+func CancelledWith(o *calendar.Object) int { return read(o).maxSequence() + 2 }
 
 // lines indexes the ATTENDEEs of a component by person.
 func lines(c *calendar.Component) map[string]*calendar.Property {

@@ -149,12 +149,14 @@ func (r *replying) fresh(c *calendar.Component, k string) bool {
 	return true
 }
 
-// passed tells whether the answer is to a time that no longer holds, as the
-// organizer has moved the event since, or to an event that was called off before
-// this one began under its UID (RFC 5546 §2.1.5). Some programs answer without
-// SEQUENCE, so the answer must be older by both marks.
-func (r *replying) passed(c, target *calendar.Component) bool {
-	if st := stampOf(c, r.p.Now); st.Sequence < r.p.Begun.Sequence && st.DTStamp.Before(r.p.Begun.DTStamp) {
+// passed tells whether the answer c is to a time of target, the instance k, that
+// no longer holds as the organizer has moved the event since, or to an event that
+// was called off before this one began under its UID, or to an invitation that
+// was taken back before he was invited again (RFC 5546 §2.1.5). Some programs
+// answer without SEQUENCE, so the answer must be older by both marks.
+func (r *replying) passed(c, target *calendar.Component, k string) bool {
+	st := stampOf(c, r.p.Now)
+	if st.before(r.p.Marks.Begun) || st.before(r.p.Marks.invited(r.key, k)) {
 		return true
 	}
 	return sequenceOf(c) < sequenceOf(target) && c.Prop("DTSTART") != nil && target.Prop("DTSTART") != nil &&
@@ -179,7 +181,7 @@ func (r *replying) whole() {
 	master := r.cur.master
 	if master == nil { // everything he has are single instances
 		for _, k := range r.cur.order {
-			if t := r.cur.over[k]; r.s.over[k] == nil && line(t, r.key) != nil && !isCancelled(t) && !r.passed(c, t) {
+			if t := r.cur.over[k]; r.s.over[k] == nil && line(t, r.key) != nil && !isCancelled(t) && !r.passed(c, t, k) {
 				r.apply(t, c, l)
 			}
 		}
@@ -187,7 +189,7 @@ func (r *replying) whole() {
 	}
 	before := ""
 	if t := line(master, r.key); t != nil {
-		if r.passed(c, master) || sequenceOf(c) < r.p.Asked {
+		if r.passed(c, master, "") || sequenceOf(c) < r.p.Marks.Asked {
 			return
 		}
 		before = partstat(t)
@@ -195,7 +197,7 @@ func (r *replying) whole() {
 	}
 	for _, k := range r.cur.order {
 		t := line(r.cur.over[k], r.key)
-		if t == nil || r.s.over[k] != nil || isCancelled(r.cur.over[k]) || r.unseen(c, k) {
+		if t == nil || r.s.over[k] != nil || isCancelled(r.cur.over[k]) || r.unseen(c, k) || stampOf(c, r.p.Now).before(r.p.Marks.invited(r.key, k)) {
 			continue
 		}
 		last, seen := r.p.LastReply[r.key+" "+k]
@@ -227,7 +229,7 @@ func (r *replying) single(k string) {
 			return
 		}
 	}
-	if line(t, r.key) == nil || r.passed(c, t) || !r.fresh(c, k) {
+	if line(t, r.key) == nil || r.passed(c, t, k) || !r.fresh(c, k) {
 		return
 	}
 	if r.cur.over[k] == nil {

@@ -74,9 +74,12 @@ type Change struct {
 	// Attendee's copy only: as the last Plan.Thrown or Outcome.Thrown gave it.
 	Thrown []string
 
-	// Asked and Begun, of an organizer's object, are what the last Plan gave.
-	Asked int
-	Begun Stamp
+	// Marks, of an organizer's object, are what the last Plan gave.
+	Marks Marks
+	// Former, of an organizer's new object, is the highest SEQUENCE that people
+	// elsewhere know from a former event of that UID, the CANCEL's included; 0:
+	// there was none, or nobody else knows it.
+	Former int
 
 	// AllowReset lets the organizer ask an attendee again: PARTSTAT set to
 	// NEEDS-ACTION in a component that changed otherwise too is kept. Leave it
@@ -107,14 +110,9 @@ type Plan struct {
 	// instances that he took out himself; opaque.
 	Thrown []string
 
-	// Asked, of an organizer's object, is the SEQUENCE with which the whole was
-	// last rescheduled: an answer to an earlier one is no answer to it.
-	Asked int
-
-	// Begun, of an organizer's object that came new with a SEQUENCE, is its lowest
-	// SEQUENCE and the time: an answer from before belongs to a former event of
-	// that UID, which was called off.
-	Begun Stamp
+	// Marks, of an organizer's object, are what storage must remember to know
+	// later to what an answer belongs.
+	Marks Marks
 
 	// Forget is set on the DELETE of an attendee's copy: pass it as
 	// Policy.Forgotten when a message for that UID comes later (want 14).
@@ -131,6 +129,22 @@ type Plan struct {
 type Stamp struct {
 	Sequence int       `json:"seq"`
 	DTStamp  time.Time `json:"stamp"`
+}
+
+// Marks tell, on the organizer's side, an answer to what holds from an answer to
+// what was before (RFC 5546 §2.1.5).
+type Marks struct {
+	// Asked is the SEQUENCE with which the whole was last rescheduled: an answer
+	// to an earlier one is no answer to it.
+	Asked int `json:"asked,omitempty"`
+	// Begun, of an object that came new with a SEQUENCE, is its lowest SEQUENCE
+	// and the time: an answer from before belongs to a former event of that UID,
+	// which was called off.
+	Begun Stamp `json:"begun,omitzero"`
+	// Invited tells of everybody who was taken out when that was or, after he was
+	// invited again, when this was: an answer from before belongs to the former
+	// invitation. Keys are those of Outcome.ReplyStamps.
+	Invited map[string]Stamp `json:"invited,omitempty"`
 }
 
 // Message is one iTIP message for one or several recipients who all get the
@@ -200,9 +214,8 @@ type Policy struct {
 	// LastReply holds, on the organizer's copy, Outcome.ReplyStamps of earlier
 	// replies (merged by key); nil when none came.
 	LastReply map[string]Stamp
-	// Asked and Begun are those of the last Plan of the organizer's copy.
-	Asked int
-	Begun Stamp
+	// Marks are those of the last Plan of the organizer's copy.
+	Marks Marks
 	// Outside is true when the message did not come from a user of this
 	// server: what acts in the receiving program is taken out (abuse A55).
 	Outside bool

@@ -56,7 +56,7 @@ func testForgotten(t *testing.T, db *storage.DB) {
 }
 
 // testOldStates: what peers acknowledged goes when the object and its
-// deliveries have gone; unnamed snapshots go after a day.
+// deliveries have gone; unnamed snapshots go after a day, what was deleted after a week.
 func testOldStates(t *testing.T, db *storage.DB) {
 	a := user(t, db, "alice")
 	k := calendarOf(t, db, a, "calendar")
@@ -74,11 +74,14 @@ func testOldStates(t *testing.T, db *storage.DB) {
 		}
 		return nil
 	}))
+	for _, text := range []string{"first", "second"} {
+		ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+			return tx.SaveSnapshot(ctx, storage.Snapshot{Account: a.ID, UID: "gone", Digest: storage.DeletedState, Data: text})
+		}))
+	}
 	ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
-		data, err := tx.SnapshotSince(ctx, a.ID, "live", "old", time.Now().Add(-time.Minute))
-		equal(t, "young enough", data, "text")
-		_, none := tx.SnapshotSince(ctx, a.ID, "live", "old", time.Now().Add(time.Minute))
-		is(t, none, storage.ErrNotFound)
+		data, err := tx.Snapshot(ctx, a.ID, "gone", storage.DeletedState)
+		equal(t, "the last that was deleted", data, "second")
 		return err
 	}))
 	enqueue(t, db, a, "open", "x@x.test")
@@ -92,7 +95,7 @@ func testOldStates(t *testing.T, db *storage.DB) {
 					return err
 				}
 				out += fmt.Sprintf("%s %d", uid, len(m))
-				for _, digest := range []string{"old", "known"} {
+				for _, digest := range []string{"old", "known", storage.DeletedState} {
 					if _, err := tx.Snapshot(ctx, a.ID, uid, digest); err == nil {
 						out += " " + digest
 					}
@@ -115,9 +118,11 @@ func testOldStates(t *testing.T, db *storage.DB) {
 		}
 	}
 	sweep(time.Hour)
-	equal(t, "after an hour", there(), "live 1 old known;gone 1 old known;open 1 old known;")
+	equal(t, "after an hour", there(), "live 1 old known;gone 1 old known deleted;open 1 old known;")
 	sweep(48 * time.Hour)
-	equal(t, "after two days", there(), "live 1 known;gone 1 known;open 1 old known;")
+	equal(t, "after two days", there(), "live 1 known;gone 1 known deleted;open 1 old known;")
+	sweep(8 * 24 * time.Hour)
+	equal(t, "after eight days", there(), "live 1 known;gone 1 known;open 1 old known;")
 	sweep(91 * 24 * time.Hour)
 	sweep(91 * 24 * time.Hour)
 	equal(t, "after all", there(), "live 1 known;gone 0;open 1 old known;")

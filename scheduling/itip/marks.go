@@ -1,0 +1,91 @@
+package itip
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
+)
+
+// maxInvited bounds Marks.Invited: who takes in and out thousands of people
+// loses the oldest marks.
+const maxInvited = 2000
+
+// marks are those of the state b, after those of the state a.
+func (d *diff) marks(ch Change) Marks {
+	m := ch.Marks
+	now := ch.Now.UTC().Truncate(time.Second)
+	if first := d.b.minSequence(); d.a.o == nil && first > 0 && !ch.Silent {
+		m.Begun = Stamp{Sequence: first, DTStamp: now}
+	}
+	if d.a.o == nil || d.b.o == nil {
+		return m
+	}
+	if rescheduled(d.a, d.a.master, d.b, d.b.master) {
+		m.Asked = sequenceOf(d.b.master)
+	}
+	m.Invited = maps.Clone(m.Invited)
+	mark := func(key string, st Stamp) {
+		if m.Invited == nil {
+			m.Invited = map[string]Stamp{}
+		}
+		m.Invited[key] = st
+	}
+	places := []instance{{old: d.a.master, new: d.b.master}}
+	again := map[string]bool{} // people who are in the whole again
+	for i, at := range append(places, d.instances...) {
+		before, after := takesPart(at.old), takesPart(at.new)
+		st := Stamp{Sequence: sequenceOf(at.new), DTStamp: now}
+		for _, k := range slices.Sorted(maps.Keys(before)) {
+			switch {
+			case after[k] == nil:
+				if at.new == nil {
+					st.Sequence = d.b.maxSequence()
+				}
+				mark(k+" "+at.key, st)
+			case i > 0 && again[k] && m.Invited[k+" "+at.key] == (Stamp{}):
+				mark(k+" "+at.key, Stamp{}) // the single invitation never ended
+			}
+		}
+		for _, k := range slices.Sorted(maps.Keys(after)) {
+			if _, was := m.Invited[k+" "+at.key]; was && before[k] == nil {
+				mark(k+" "+at.key, st)
+				if i == 0 {
+					again[k] = true
+				}
+			}
+		}
+	}
+	if over := len(m.Invited) - maxInvited; over > 0 {
+		keys := slices.SortedFunc(maps.Keys(m.Invited), func(x, y string) int {
+			return cmp.Or(m.Invited[x].DTStamp.Compare(m.Invited[y].DTStamp), cmp.Compare(x, y))
+		})
+		for _, k := range keys[:over] {
+			delete(m.Invited, k)
+		}
+	}
+	return m
+}
+
+// takesPart are the ATTENDEEs of what takes place.
+func takesPart(c *calendar.Component) map[string]*calendar.Property {
+	if isCancelled(c) {
+		return nil
+	}
+	return lines(c)
+}
+
+// invited is the mark for the answer of a person about an instance ("" the
+// whole): his own invitation to it, else that to the whole.
+func (m Marks) invited(person, instance string) Stamp {
+	if st, ok := m.Invited[person+" "+instance]; ok {
+		return st
+	}
+	return m.Invited[person+" "]
+}
+
+// before tells whether an answer with the stamp s was given before the mark m,
+// by SEQUENCE and by time.
+func (s Stamp) before(m Stamp) bool { return s.Sequence < m.Sequence && s.DTStamp.Before(m.DTStamp) }
