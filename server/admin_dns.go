@@ -135,8 +135,8 @@ func zoneText(ctx context.Context, db *storage.DB, cfg *Config, domain string) (
 		b.WriteString(r.Line() + "\n")
 	}
 	fmt.Fprintf(&b, "\n; Mail: the host that sends our mail must be allowed by SPF, and DMARC tells receivers to check. If %s has no such records yet, for example:\n", domain)
-	fmt.Fprintf(&b, ";   %s. IN TXT \"v=spf1 mx ~all\"\n", domain)
-	fmt.Fprintf(&b, ";   _dmarc.%s. IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@%s\"\n", domain, domain)
+	spf, dmarc := mailRecords(domain)
+	fmt.Fprintf(&b, ";   %s\n;   %s\n", spf.Line(), dmarc.Line())
 	return b.String(), nil
 }
 

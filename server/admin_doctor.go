@@ -206,6 +206,9 @@ func (d *doctor) mail(ctx context.Context) {
 		return
 	}
 	d.ok(check, "%s takes our mail", host)
+	if d.a.cfg.SMTPListen == "" && d.a.cfg.LMTPListen == "" {
+		d.warn(check, "set lmtp_listen and route the intake address to it, see docs/mail.md", "there is no listener for mail, so answers and bounces do not come back into the calendar")
+	}
 }
 
 // queue looks at what could not be delivered lately.
@@ -264,7 +267,7 @@ func (d *doctor) wellKnown(ctx context.Context, check string) {
 		return
 	}
 	resp.Body.Close()
-	d.clock(resp, start)
+	d.clock("the server at the external address", resp.Header.Get("Date"), start, time.Now())
 	to, err := req.URL.Parse(resp.Header.Get("Location"))
 	switch {
 	case resp.StatusCode/100 != 3 || resp.Header.Get("Location") == "":
@@ -278,23 +281,29 @@ func (d *doctor) wellKnown(ctx context.Context, check string) {
 	}
 }
 
-// clock compares the Date of an answer with ours: signatures live for minutes.
-func (d *doctor) clock(resp *http.Response, asked time.Time) {
-	const check, fix = "clock", "synchronize the clock (NTP)"
-	date, err := http.ParseTime(resp.Header.Get("Date"))
+// clock compares the Date of an answer (RFC 9110 §6.6.1) with ours: signatures
+// live for minutes. The Date is of some moment between the question and the
+// answer, cut to seconds.
+func (d *doctor) clock(who, said string, asked, answered time.Time) {
+	const check, fix = "clock", "synchronize the clocks (NTP); `date -u` here and there shows which is wrong"
+	date, err := http.ParseTime(said)
 	if err != nil {
+		d.warn(check, "nothing, if its clock is known to be right", "%s does not tell its time", who)
 		return
 	}
-	off := date.Sub(asked.Truncate(time.Second))
-	if off >= 0 && off <= time.Since(asked)+time.Second {
-		off = 0
+	var off time.Duration
+	switch {
+	case date.Before(asked.Truncate(time.Second)):
+		off = date.Sub(asked.Truncate(time.Second))
+	case date.After(answered):
+		off = date.Sub(answered).Round(time.Second)
 	}
 	switch {
 	case off.Abs() > clockBroken:
-		d.broken(check, fix, "the server at the external address is %s from the clock here; signatures will be refused", off)
+		d.broken(check, fix, "%s is %s from the clock here; signatures will be refused", who, off)
 	case off.Abs() > clockWarn:
-		d.warn(check, fix, "the server at the external address is %s from the clock here", off)
+		d.warn(check, fix, "%s is %s from the clock here", who, off)
 	default:
-		d.ok(check, "agrees with the server at the external address")
+		d.ok(check, "agrees with %s", who)
 	}
 }

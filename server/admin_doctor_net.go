@@ -110,6 +110,7 @@ func (d *doctor) domain(ctx context.Context, domain string) {
 			d.path(ctx, check, r)
 		}
 	}
+	d.mailPath(ctx, domain)
 	keys, err := d.a.db.Keys(ctx, domain)
 	if err != nil {
 		d.broken(check, "check the database", "%s", plain(err))
@@ -272,8 +273,9 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 	defer cancel()
 	check := "peer " + domain
 	c := ischedule.NewClient(ischedule.ClientConfig{Locator: d.out.Finder, Signers: newKeyring(d.a.db, d.a.cfg.KeyLookup), HTTP: d.out.HTTP.Transport, Now: time.Now, Draft01: true, Dialect: d.peers.dialect})
-	at, caps, trace, err := c.Probe(ctx, domain)
-	for _, s := range trace {
+	found, err := c.Probe(ctx, domain)
+	caps := found.Caps
+	for _, s := range found.Trace {
 		d.ok(check, "%s: %s", s.What, s.Text)
 	}
 	if err != nil {
@@ -292,7 +294,8 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 		}
 		return
 	}
-	d.ok(check, "iSchedule %s at %s", strings.Join(caps.Versions, ", "), at)
+	d.ok(check, "iSchedule %s at %s", strings.Join(caps.Versions, ", "), found.Endpoint)
+	d.clock("the server of "+domain, found.Date, found.Asked, found.Answered)
 	if !caps.Allows("VEVENT", "REQUEST") {
 		d.warn(check, "nothing; such messages go by mail", "takes no invitations to events")
 	}

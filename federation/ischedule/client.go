@@ -108,17 +108,27 @@ func (c *Client) FreeBusy(ctx context.Context, q scheduling.Question) []Delivery
 	return j.run(ctx)
 }
 
+// Probe is what a connection test finds.
+type Probe struct {
+	Endpoint string // for POST
+	Caps     *Capabilities
+	Trace    []scheduling.Step
+	Date     string    // the peer's clock in its answer; "" when it was not asked now, or did not say
+	Asked    time.Time // our clock before the question and
+	Answered time.Time // after the answer
+}
+
 // Probe finds a domain's endpoint and reads its capabilities, without a
-// message: the outgoing half of a connection test.
-func (c *Client) Probe(ctx context.Context, domain string) (endpoint string, caps *Capabilities, trace []scheduling.Step, err error) {
+// message: the outgoing half of a connection test. With an error there is the
+// Trace.
+func (c *Client) Probe(ctx context.Context, domain string) (Probe, error) {
 	j := &job{c: c, domain: domain}
-	stop := j.find(ctx)
-	if stop == nil {
-		endpoint, caps = j.peer.endpoint, j.peer.caps
-	} else {
-		err = errors.New(stop.text)
+	if stop := j.find(ctx); stop != nil {
+		return Probe{Trace: j.trace}, errors.New(stop.text)
 	}
-	return endpoint, caps, j.trace, err
+	p := j.seen
+	p.Endpoint, p.Caps, p.Trace = j.peer.endpoint, j.peer.caps, j.trace
+	return p, nil
 }
 
 // job is one message on its way to one domain.
@@ -138,6 +148,7 @@ type job struct {
 	peer      *peerState
 	lost      *stop // every server failed after the message was prepared
 	trace     []scheduling.Step
+	seen      Probe // the clocks of the last question for capabilities
 }
 
 // stop ends a job (or one POST of it) for all its recipients.

@@ -116,11 +116,11 @@ func TestTwoEndpoints(t *testing.T) {
 		t.Errorf("forged: %+v", got[0])
 	}
 
-	if _, caps, _, err := alpha.client.Probe(t.Context(), "beta.test"); err != nil || caps.Serial != "1" {
-		t.Errorf("probe: %+v %v", caps, err)
+	if p, err := alpha.client.Probe(t.Context(), "beta.test"); err != nil || p.Caps.Serial != "1" {
+		t.Errorf("probe: %+v %v", p, err)
 	}
-	if _, _, trace, err := alpha.client.Probe(t.Context(), "gamma.test"); err == nil || len(trace) != 1 {
-		t.Errorf("probe of a domain without service: %v %+v", err, trace)
+	if p, err := alpha.client.Probe(t.Context(), "gamma.test"); err == nil || len(p.Trace) != 1 {
+		t.Errorf("probe of a domain without service: %v %+v", err, p.Trace)
 	}
 }
 

@@ -127,10 +127,12 @@ func (c *Client) ask(ctx context.Context, j *job, ep discover.Endpoint, question
 		if known != nil && known.etag != "" && withQuery(target, "") == known.endpoint {
 			header.Set("If-None-Match", known.etag)
 		}
+		asked := c.cfg.Now()
 		if r, err = c.exchange(ctx, j.domain, ep.Identity, http.MethodGet, target, header, nil, MaxCapabilitiesSize); err != nil {
 			j.step(start, "capabilities", "%s: %v", target, err)
 			return nil, j.failed(err)
 		}
+		j.seen.Date, j.seen.Asked, j.seen.Answered = r.header.Get("Date"), asked, c.cfg.Now()
 		next, err := redirected(http.MethodGet, target, r, hop)
 		if err != nil {
 			j.step(start, "capabilities", "%s: HTTP %d: %v", target, r.status, err)
