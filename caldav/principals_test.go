@@ -82,6 +82,11 @@ func TestHrefsInDeadProperties(t *testing.T) {
 		w.do("user01", "PROPPATCH", home, "", set("<D:details><D:href>/dav/calendars/user02/calendar/</D:href></D:details>")).want(207, "200 OK")
 		w.do("user01", "REPORT", home, "", expand).want(207, "403 Forbidden").lacks("<D:collection/>")
 
+		// Attributes that mean nothing are refused.
+		for _, attr := range [][2]string{{` type="bogus"`, ""}, {"", ` caseless="bogus"`}, {"", ` match-type="bogus"`}} {
+			w.do("user01", "REPORT", "/dav/principals/", "", `<D:principal-property-search xmlns:D="DAV:"`+attr[0]+`><D:property-search><D:prop><D:displayname/></D:prop><D:match`+attr[1]+`>x</D:match></D:property-search><D:prop><D:displayname/></D:prop></D:principal-property-search>`).want(400)
+		}
+
 		// python-caldav.md, principal-search: that client writes the properties
 		// beside an empty DAV:prop, lists everybody by a search for nothing, and
 		// takes it that everybody has a calendar home.

@@ -1,5 +1,7 @@
 package davxml
 
+import "strings"
+
 // PrincipalMatch is the principal-match report (RFC 3744 §9.3): the members whose
 // property Property names the current user, or, with Self, the principals that are
 // the current user.
@@ -61,8 +63,12 @@ func (*PrincipalPropertySearch) ReportName() Name { return DPrincipalPropertySea
 
 func parsePrincipalPropertySearch(root *Node) (*PrincipalPropertySearch, error) {
 	s := &PrincipalPropertySearch{Everywhere: root.Child(DApplyToPrincipalCollectionSet) != nil}
-	s.Type, _ = root.Attr("type")
 	var err error
+	switch s.Type, _ = root.Attr("type"); strings.ToUpper(s.Type) {
+	case "", "INDIVIDUAL", "GROUP", "RESOURCE", "ROOM", "UNKNOWN": // RFC 5545 §3.2.3
+	default:
+		return nil, errorf(ErrRequest, "no kind of principal %q", clip(s.Type))
+	}
 	if s.PropSpec, _, err = propSpec(root); err != nil {
 		return nil, err
 	}
@@ -105,6 +111,9 @@ func parsePrincipalPropertySearch(root *Node) (*PrincipalPropertySearch, error) 
 				}
 			}
 			if v, ok := at.Attr("caseless"); ok {
+				if v != "yes" && v != "no" {
+					return nil, errorf(ErrRequest, "caseless is yes or no")
+				}
 				p.CaseSensitive = v == "no"
 			}
 		}
