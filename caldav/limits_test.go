@@ -18,7 +18,7 @@ func TestQuota(t *testing.T) {
 	for _, e := range storagetest.Engines(t) {
 		t.Run(string(e), func(t *testing.T) {
 			t.Parallel()
-			w := newWorldWith(t, storagetest.Open(t, e), func(c *caldav.Config) { c.Quota, c.MaxCalendars = 1000, 7 })
+			w := newWorldWith(t, storagetest.Open(t, e), func(c *caldav.Config) { c.Quota, c.MaxCalendars = 1000, 5 })
 			shows := func(path string, used, left int) {
 				t.Helper()
 				w.do("user01", "PROPFIND", path, "Depth: 0", propfind("<D:quota-used-bytes/><D:quota-available-bytes/>")).want(207,
@@ -40,10 +40,10 @@ func TestQuota(t *testing.T) {
 			// Above homes there is none.
 			w.do("user01", "PROPFIND", "/dav/calendars/", "Depth: 0", propfind("<D:quota-used-bytes/>")).want(207, "404")
 
-			w.do("user01", "MKCALENDAR", home+"six/", "", "").want(201)
-			w.do("user01", "MKCALENDAR", home+"seven/", "", "").want(201)
-			w.do("user01", "MKCALENDAR", home+"eight/", "", "").want(403, "max-collections")
-			w.do("user01", "PROPFIND", home, "Depth: 0", propfind("<CS:max-collections/>")).want(207, ">7<")
+			w.do("user01", "MKCALENDAR", home+"four/", "", "").want(201) // calendar, tasks and inbox are there
+			w.do("user01", "MKCALENDAR", home+"five/", "", "").want(201)
+			w.do("user01", "MKCALENDAR", home+"six/", "", "").want(403, "max-collections")
+			w.do("user01", "PROPFIND", home, "Depth: 0", propfind("<CS:max-collections/>")).want(207, ">5<")
 		})
 	}
 }
@@ -86,6 +86,10 @@ func TestDirectoryPolicy(t *testing.T) {
 				}
 				same("PROPFIND", principal, "/dav/principals/users/nobody/", propfind("<D:displayname/>"))
 				same("REPORT", "/dav/calendars/"+name+"/calendar/", "/dav/calendars/nobody/calendar/", busy)
+				if !shown {
+					same("GET", "/dav/calendars/"+name+"/", "/dav/calendars/nobody/", "")
+				}
+				same("GET", "/dav/calendars/"+name+"/freebusy/", "/dav/calendars/nobody/freebusy/", "")
 				same("PROPFIND", principal+"calendar-proxy-read/", "/dav/principals/users/nobody/calendar-proxy-read/", propfind("<D:group-member-set/>"))
 			}
 			w.do("user02", "ACL", "/dav/calendars/user02/calendar/", "", `<D:acl xmlns:D="DAV:"/>`).want(200)

@@ -75,8 +75,14 @@ func (q *request) create(body *davxml.MakeCollection, answer davxml.Name) error 
 		if err != nil {
 			return err
 		}
-		if len(cols)-1 >= most { // the home itself is one of them
-			return precondition(davxml.Name{Space: davxml.NSCalendarServer, Local: "max-collections"}, "a home has at most "+itoa(most)+" collections")
+		n := 0
+		for i := range cols {
+			if k := cols[i].Kind; k == storage.CollectionCalendar || k == storage.CollectionInbox {
+				n++
+			}
+		}
+		if n >= most {
+			return precondition(davxml.Name{Space: davxml.NSCalendarServer, Local: "max-collections"}, "a home has at most "+itoa(most)+" calendars, the inbox included")
 		}
 	}
 	_, err := q.h.db.CreateCollection(q.ctx, ch.col, ch.dead)

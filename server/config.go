@@ -51,7 +51,7 @@ type Config struct {
 	MaxInstances int    `toml:"max_instances" help:"most instances of one series that are stored with it"`
 	MaxAttendees int    `toml:"max_attendees" help:"most attendees of one event"`
 	Quota        int64  `toml:"quota" help:"octets that the calendars of one account may take; 0: no limit"`
-	MaxCalendars int    `toml:"max_calendars" help:"most collections of one home, inbox and outbox included; 0: no limit"`
+	MaxCalendars int    `toml:"max_calendars" help:"most calendars of one home, the inbox included; 0: no limit"`
 	Directory    string `toml:"directory" help:"whom people find: all, domain (who shares a mail domain with them) or none"`
 	MaxConns     int    `toml:"database_connections" help:"most connections to PostgreSQL"`
 	LocalInline  int    `toml:"local_delivery_threshold" help:"local attendees served inside of the PUT; more are served within a second"`
@@ -309,8 +309,8 @@ func (c *Config) check() error {
 	if !slices.Contains([]string{"all", "domain", "none"}, c.Directory) {
 		return fmt.Errorf("directory is all, domain or none, not %q", c.Directory)
 	}
-	if c.Quota < 0 || c.MaxCalendars < 0 || c.MaxCalendars > 0 && c.MaxCalendars < 6 {
-		return fmt.Errorf("quota and max_calendars are not negative, and a home has 5 collections from its beginning")
+	if c.Quota < 0 || c.MaxCalendars < 0 || c.MaxCalendars > 0 && c.MaxCalendars < 4 {
+		return fmt.Errorf("quota and max_calendars are not negative, and a home has 3 calendars from its beginning, the inbox included")
 	}
 	if !slices.Contains([]string{"all", "signed", "listed", "nobody"}, c.FreeBusyFor) {
 		return fmt.Errorf("ischedule_freebusy is all, signed, listed or nobody, not %q", c.FreeBusyFor)
