@@ -32,6 +32,8 @@ func (q *request) resolve() error {
 			} else if q.path.Kind == KindCalendar {
 				q.path.Kind = k
 			}
+		} else if q.path.Kind == KindCalendar && q.path.Collection == busyName && q.knows(f) {
+			q.path.Kind = KindBusy
 		} else if q.path.Kind == KindCalendar && q.privilegesIn(f, nil).Has(acl.Read) {
 			q.path.Kind = KindUnmapped
 		}

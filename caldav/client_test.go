@@ -46,12 +46,16 @@ func (namePassword) Check(_ context.Context, a *storage.Account, _, password str
 }
 
 // engines runs a test on every storage engine.
-func engines(t *testing.T, f func(w *world)) {
+func engines(t *testing.T, f func(w *world), change ...func(*caldav.Config)) {
 	t.Helper()
 	for _, e := range storagetest.Engines(t) {
 		t.Run(string(e), func(t *testing.T) {
 			t.Parallel()
-			f(newWorld(t, storagetest.Open(t, e)))
+			f(newWorldWith(t, storagetest.Open(t, e), func(c *caldav.Config) {
+				for _, x := range change {
+					x(c)
+				}
+			}))
 		})
 	}
 }

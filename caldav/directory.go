@@ -28,6 +28,9 @@ func (q *request) knows(f *storage.Found) bool {
 	return q.seen(f.Home) || f.Proxy != acl.NoProxy || f.Home.Kind == storage.KindGroup && q.inGroup(f.Home.ID)
 }
 
+// open tells whether everybody finds everybody.
+func (h *Handler) open() bool { return h.cfg.Directory == DirectoryAll || h.cfg.Directory == "" }
+
 // seen is what the policy alone says of an account.
 func (q *request) seen(a *storage.Account) bool {
 	if a.ID == q.user.ID || q.user.Rights&(storage.RightReadAll|storage.RightAdmin) != 0 {

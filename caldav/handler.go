@@ -45,7 +45,7 @@ type Config struct {
 	MaxXML       int64 // of other bodies
 	MaxInstances int
 	MaxAttendees int
-	MaxCalendars int       // collections of a home, those that are always there included; 0: no limit
+	MaxCalendars int       // calendars of a home, the inbox included; 0: no limit
 	Quota        int64     // octets of all objects of an account; 0: no limit
 	Directory    Directory // whom people find; "": everybody
 	Limits       calendar.Limits
@@ -126,6 +126,8 @@ type request struct {
 	memo   *memo
 	veiled bool           // there is an object, but not for this user
 	zone   *time.Location // of floating times, when a query names one
+
+	zoneType string // the notation that calendar-timezone is wanted in
 }
 
 // ServeHTTP finds out what the path names and who asks, in one statement, and
@@ -177,7 +179,10 @@ func (q *request) serve() error {
 	if err := q.resolve(); err != nil {
 		return err
 	}
-	if q.path.NoSlash && (q.r.Method == http.MethodGet || q.r.Method == http.MethodHead) && q.path.Kind != KindUnmapped {
+	if q.gone && (q.r.Method == http.MethodGet || q.r.Method == http.MethodHead) && q.h.open() {
+		return errNotFound // who is here everybody can find out: the directory lists them
+	}
+	if q.path.NoSlash && (q.r.Method == http.MethodGet || q.r.Method == http.MethodHead) && q.path.Kind != KindUnmapped && q.path.Kind != KindBusy {
 		http.Redirect(q.w, q.r, q.path.String(), http.StatusMovedPermanently)
 		return nil
 	}

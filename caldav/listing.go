@@ -26,14 +26,38 @@ const listingType = "text/html; charset=utf-8"
 
 type listingRow struct{ Href, Name, Type, Modified string }
 
+// listedPage is what GET of a collection without data of its own answers.
+type listedPage struct {
+	page   []byte
+	etag   string
+	newest int64 // microseconds; 0: unknown
+}
+
 // getListing answers GET and HEAD of a collection that has no data of its own
 // with a list of its members for browsers.
 func (q *request) getListing() error {
-	list, err := q.expand(q.here(), 1)
+	l, err := q.listing(q.here())
 	if err != nil {
 		return err
 	}
 	h := q.w.Header()
+	h.Set("ETag", l.etag)
+	if l.newest > 0 {
+		h.Set("Last-Modified", time.UnixMicro(l.newest).UTC().Format(http.TimeFormat))
+	}
+	h.Set("Content-Type", listingType)
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(q.w, q.r, "", time.UnixMicro(l.newest), bytes.NewReader(l.page))
+	return nil
+}
+
+// listing makes the page of a collection.
+func (q *request) listing(r *resource) (*listedPage, error) {
+	list, err := q.expand(r, 1)
+	if err != nil {
+		return nil, err
+	}
 	rows := []listingRow{}
 	tag := fnv.New64a()
 	newest := int64(0)
@@ -56,10 +80,10 @@ func (q *request) getListing() error {
 		}
 		rows = append(rows, row)
 	}
-	if collections.has(q.path.Kind) {
-		for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, storage.ColumnsMeta) {
+	if collections.has(r.path.Kind) {
+		for o, err := range q.h.db.List(q.ctx, r.col.CollectionKey, storage.ColumnsMeta) {
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if len(rows) == 1000 { // a page for people, not an export
 				break
@@ -67,21 +91,25 @@ func (q *request) getListing() error {
 			rows = append(rows, listingRow{Href: q.member(&o).href(), Name: o.Name, Type: o.Component, Modified: time.UnixMicro(o.Modified).UTC().Format(time.DateTime)})
 		}
 	}
-	etag := fmt.Sprintf(`"%x"`, tag.Sum64())
-	if collected.has(q.path.Kind) {
-		etag = etagOf(q, list[0])
+	out := &listedPage{etag: fmt.Sprintf(`"%x"`, tag.Sum64()), newest: newest}
+	if collected.has(r.path.Kind) {
+		out.etag = etagOf(q, list[0])
 	}
-	h.Set("ETag", etag)
-	if newest > 0 {
-		h.Set("Last-Modified", time.UnixMicro(newest).UTC().Format(http.TimeFormat))
-	}
-	h.Set("Content-Type", listingType)
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	h.Set("X-Content-Type-Options", "nosniff")
 	var page bytes.Buffer
-	if err := listingPage.Execute(&page, map[string]any{"Title": q.path.String(), "Rows": rows}); err != nil {
-		return err
+	if err := listingPage.Execute(&page, map[string]any{"Title": r.path.String(), "Rows": rows}); err != nil {
+		return nil, err
 	}
-	http.ServeContent(q.w, q.r, "", time.UnixMicro(newest), bytes.NewReader(page.Bytes()))
-	return nil
+	out.page = page.Bytes()
+	return out, nil
+}
+
+// pageOf is the listing of a resource as its properties tell of it; empty when it
+// cannot be read.
+func (q *request) pageOf(r *resource) *listedPage {
+	l, err := q.listing(r)
+	if err != nil {
+		q.readError("a listing", err)
+		return &listedPage{}
+	}
+	return l
 }

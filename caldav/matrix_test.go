@@ -28,7 +28,7 @@ var matrixTargets = []struct{ name, path string }{
 	{"proxy principal", "/dav/principals/users/user01/calendar-proxy-write/"},
 	{"calendars", "/dav/calendars/"}, {"home", "/dav/calendars/user01/"}, {"no home", "/dav/calendars/nobody/"},
 	{"calendar", "/dav/calendars/user01/calendar/"}, {"no calendar", "/dav/calendars/user01/none/"}, {"no calendar of nobody", "/dav/calendars/nobody/calendar/"},
-	{"inbox", "/dav/calendars/user01/inbox/"}, {"outbox", "/dav/calendars/user01/outbox/"}, {"notifications", "/dav/calendars/user01/notification/"},
+	{"inbox", "/dav/calendars/user01/inbox/"}, {"outbox", "/dav/calendars/user01/outbox/"}, {"free/busy address", "/dav/calendars/user01/freebusy/"}, {"notifications", "/dav/calendars/user01/notification/"},
 	{"object", "/dav/calendars/user01/calendar/one.ics"}, {"no object", "/dav/calendars/user01/calendar/none.ics"}, {"private object", "/dav/calendars/user01/calendar/private.ics"},
 	{"object of no calendar", "/dav/calendars/user01/none/one.ics"}, {"inbox item", "/dav/calendars/user01/inbox/one.ics"}, {"nothing", "/dav/elsewhere/"},
 }
@@ -117,6 +117,11 @@ func TestAccessMatrix(t *testing.T) {
 			for _, method := range matrixMethods {
 				if method == "REPORT free-busy" || method == "OPTIONS" || method == "LOCK" {
 					continue // busy times are everybody's by default, and what is not there has none
+				}
+				if strings.HasPrefix(pair[1], "no home") || strings.HasSuffix(pair[1], "of nobody") {
+					if method == "GET" || method == "HEAD" {
+						continue // everybody finds everybody here; TestDirectoryPolicy has the others
+					}
 				}
 				if a, b := answers[[3]string{pair[0], method, role}], answers[[3]string{pair[1], method, role}]; a != b {
 					t.Errorf("%s as %s: %s for %s, %s for %s", method, role, a, pair[0], b, pair[1])

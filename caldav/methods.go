@@ -40,6 +40,9 @@ func init() {
 	add("REPORT", method{exists: true, serve: (*request).report}, slices.Concat(above, cols, items)...)
 	add("GET", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
 	add("HEAD", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
+	add("OPTIONS", method{serve: (*request).options}, KindBusy)
+	add("GET", method{acl.ReadFreeBusy, true, (*request).getBusy}, KindBusy)
+	add("HEAD", method{acl.ReadFreeBusy, true, (*request).getBusy}, KindBusy)
 	// In calendars the privilege to see busy times only is enough; what is shown then
 	// is another matter (see views).
 	look := func(f func(*request) error) method { return method{acl.ReadBusy, true, f} }

@@ -27,6 +27,7 @@ const (
 	KindInbox                // /dav/calendars/U/inbox/
 	KindOutbox               // /dav/calendars/U/outbox/
 	KindNotification         // /dav/calendars/U/notification/
+	KindBusy                 // /dav/calendars/U/freebusy/ : what takes the owner's time, for who knows URLs only
 	KindUnmapped             // a collection name in a home that nothing has yet
 	KindObject               // /dav/calendars/U/calendar/x.ics
 	KindInboxItem            // /dav/calendars/U/inbox/x.ics
@@ -34,7 +35,7 @@ const (
 	kinds
 )
 
-var kindNames = [kinds]string{"none", "site", "root", "principals", "principal folder", "principal", "proxy principal", "calendars", "home", "calendar", "inbox", "outbox", "notification", "unmapped", "object", "inbox item", "push registration"}
+var kindNames = [kinds]string{"none", "site", "root", "principals", "principal folder", "principal", "proxy principal", "calendars", "home", "calendar", "inbox", "outbox", "notification", "free/busy", "unmapped", "object", "inbox item", "push registration"}
 
 func (k Kind) String() string { return kindNames[k] }
 

@@ -113,6 +113,7 @@ func (q *request) abort(m *davxml.Multistatus, err error) error {
 // respond writes one resource's properties.
 func (q *request) respond(m *davxml.Multistatus, r *resource, spec *davxml.PropSpec) {
 	resp := m.Response(r.href())
+	q.zoneType = spec.ZoneType
 	switch {
 	case spec.PropName:
 		for _, n := range q.names(r, true) {

@@ -2,6 +2,7 @@ package caldav
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -122,7 +123,10 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 		if op.Remove {
 			return ch.set(func(c *storage.Collection) { c.Timezone, c.TimezoneID = "", "" })
 		}
-		text := op.Value.Content()
+		text, err := q.zoneText(op.Value)
+		if err != nil {
+			return bad(davxml.CSupportedCalendarData, "calendar-timezone is text/calendar, application/calendar+json or application/calendar+xml")
+		}
 		if _, err := calendar.ParseTimezone(text); err != nil || len(strings.TrimSpace(text)) < 40 {
 			return bad(davxml.CValidCalendarData, "calendar-timezone is an iCalendar object with one VTIMEZONE")
 		}
@@ -377,6 +381,21 @@ func (q *request) apply(ch *change, kind Kind) error {
 			edit(c)
 		}
 	})
+}
+
+// zoneText is the text/calendar of a calendar-timezone, in whichever notation it came.
+func (q *request) zoneText(n *davxml.Node) (string, error) {
+	text := n.Content()
+	t, ok := n.Attr("content-type")
+	if !ok {
+		return text, nil
+	}
+	f, known := formatOf(t)
+	if !known {
+		return "", errors.New("no such notation")
+	}
+	b, err := q.read(f, []byte(text))
+	return string(b), err
 }
 
 // zoneIDOf is the IANA name of the time zone in a calendar-timezone, "" when it

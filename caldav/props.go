@@ -34,6 +34,7 @@ var (
 	calendars    = on(KindCalendar)
 	synced       = on(KindCalendar, KindInbox, KindOutbox, KindNotification)
 	homes        = on(KindHome)
+	listings     = on(KindSite, KindRoot, KindPrincipals, KindCalendars) // short ones, that a browser is shown
 	items        = on(KindObject, KindInboxItem)
 	collected    = collections | homes
 )
@@ -65,11 +66,11 @@ func init() {
 	properties = map[davxml.Name]*property{
 		// RFC 4918 §15
 		davxml.DResourceType: {on: anyKind, allprop: true, write: writeResourceType},
-		davxml.DDisplayName: {on: proxied | collected | items, allprop: true,
+		davxml.DDisplayName: {on: proxied | collected | items | listings, allprop: true,
 			has:   func(q *request, r *resource) bool { return displayName(r) != "" },
 			write: text(func(q *request, r *resource) string { return displayName(r) })},
-		davxml.DGetETag: {on: items | collected, allprop: true, has: hasToken, write: text(etagOf)},
-		davxml.DGetContentType: {on: items | collected, allprop: true, write: text(func(q *request, r *resource) string {
+		davxml.DGetETag: {on: items | collected | listings, allprop: true, has: hasToken, write: text(etagOf)},
+		davxml.DGetContentType: {on: items | collected | listings, allprop: true, write: text(func(q *request, r *resource) string {
 			switch {
 			case r.obj != nil:
 				return contentType(r.obj.Component)
@@ -78,7 +79,15 @@ func init() {
 			}
 			return listingType
 		})},
-		davxml.DGetContentLength: {on: items, allprop: true, has: func(_ *request, r *resource) bool { return r.view == viewAll }, write: func(q *request, r *resource, b *davxml.Builder) { b.Int(r.obj.Size) }},
+		davxml.DGetContentLength: {on: items | homes | listings, allprop: true, has: func(_ *request, r *resource) bool {
+			return r.obj != nil && r.view == viewAll || r.path.Kind == KindHome && r.col != nil || listings.has(r.path.Kind)
+		}, write: func(q *request, r *resource, b *davxml.Builder) {
+			if r.obj != nil {
+				b.Int(r.obj.Size)
+			} else {
+				b.Int(int64(len(q.pageOf(r).page)))
+			}
+		}},
 		davxml.DGetLastModified: {on: items | collections, allprop: true, write: func(q *request, r *resource, b *davxml.Builder) {
 			if r.obj != nil {
 				b.HTTPDate(time.UnixMicro(r.obj.Modified))
@@ -152,7 +161,7 @@ func init() {
 		davxml.CCalendarDescription: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Description != "" },
 			write: text(func(q *request, r *resource) string { return r.col.Description })},
 		davxml.CCalendarTimezone: {on: calendars, has: func(q *request, r *resource) bool { return r.col.Timezone != "" || r.col.TimezoneID != "" },
-			write: text(calendarTimezone)},
+			write: writeTimezone},
 		davxml.CCalendarTimezoneID: {on: calendars, has: func(q *request, r *resource) bool { return r.col.TimezoneID != "" },
 			write: text(func(q *request, r *resource) string { return r.col.TimezoneID })},
 		davxml.CSupportedCalendarComponentSet:  {on: calendars | on(KindInbox, KindOutbox), write: writeComponents},
@@ -257,6 +266,8 @@ func etagOf(q *request, r *resource) string {
 		h := fnv.New64a()
 		h.Write([]byte(tokenOf(q, r)))
 		return quote(strconv.FormatUint(h.Sum64(), 16))
+	case listings.has(r.path.Kind):
+		return q.pageOf(r).etag
 	}
 	return quote(r.col.Tag + "-" + strconv.FormatInt(r.col.Seq, 10))
 }
@@ -274,6 +285,20 @@ func calendarTimezone(q *request, r *resource) string {
 	o := calendar.NewObject("-//Kalends//Kalends//EN")
 	o.Children = append(o.Children, z)
 	return string(o.Bytes())
+}
+
+// writeTimezone writes calendar-timezone in the notation that the request asks for
+// by a content-type on the element, as calendar-data is asked for.
+func writeTimezone(q *request, r *resource, b *davxml.Builder) {
+	zone := calendarTimezone(q, r)
+	if f, _ := formatOf(q.zoneType); f != formatText {
+		if o, err := calendar.Parse([]byte(zone), q.h.cfg.Limits); err == nil {
+			b.Attr("content-type", formatTypes[f])
+			b.Attr("version", "2.0")
+			zone = f.write(o)
+		}
+	}
+	b.Text(zone)
 }
 
 // availabilityOf is the calendar-availability of a collection.
@@ -306,6 +331,12 @@ func displayName(r *resource) string {
 			return r.home.DisplayName
 		}
 		return r.home.Handle
+	case r.path.Kind == KindSite || r.path.Kind == KindRoot:
+		return "Kalends"
+	case r.path.Kind == KindPrincipals:
+		return "People, groups, rooms and resources"
+	case r.path.Kind == KindCalendars:
+		return "Calendars"
 	case r.col != nil && r.col.DisplayName != "":
 		return r.col.DisplayName
 	case r.col != nil:

@@ -233,9 +233,12 @@ func (q *request) reach(p Path) (*request, error) {
 	return &sub, nil
 }
 
+// wholeHome tells whether the request is about all calendars of a home.
+func (q *request) wholeHome() bool { return q.path.Kind == KindHome || q.path.Kind == KindBusy }
+
 // readable lists the calendars that a report on a home covers.
 func (q *request) readable(need acl.Set) ([]*request, error) {
-	if q.path.Kind != KindHome {
+	if !q.wholeHome() {
 		return []*request{q}, nil
 	}
 	cols, err := q.h.db.Collections(q.ctx, q.found.Home.ID)
@@ -530,6 +533,11 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	if err != nil {
 		return err
 	}
+	return q.writeBusy(busy, from, to)
+}
+
+// writeBusy answers with one VFREEBUSY.
+func (q *request) writeBusy(busy []calendar.Period, from, to time.Time) error {
 	// RFC 4791 §7.10: times of one type are joined; those of different types may
 	// overlap, so that nothing tentative is lost beside something busy.
 	answer := calendar.FreeBusyComponent(nil, from, to, q.h.cfg.Now().UTC())
@@ -546,7 +554,10 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	h.Add("Vary", "Accept")
 	h.Set("Content-Length", itoa(len(text)))
 	q.w.WriteHeader(http.StatusOK)
-	_, err = io.WriteString(q.w, text)
+	if q.r.Method == http.MethodHead {
+		return nil
+	}
+	_, err := io.WriteString(q.w, text)
 	return ignoreWrite(err)
 }
 
@@ -557,7 +568,7 @@ func (q *request) busyTimes(over []*request, from, to time.Time) ([]calendar.Per
 	busy := q.h.sched.NewBusy(*q.found.Home, from, to, calendar.NewBudget())
 	zones := map[storage.CollectionID]*time.Location{}
 	for _, sub := range over {
-		if c := sub.found.Collection; q.path.Kind != KindHome || !c.Transparent {
+		if c := sub.found.Collection; !q.wholeHome() || !c.Transparent {
 			zones[c.ID] = q.zoneOf(c)
 		}
 	}
@@ -569,7 +580,7 @@ func (q *request) busyTimes(over []*request, from, to time.Time) ([]calendar.Per
 		return busy.Add(o, zone)
 	}
 	own := []storage.AccountID{q.found.Home.ID}
-	if q.path.Kind == KindHome {
+	if q.wholeHome() {
 		for b, err := range q.h.db.BusyObjects(q.ctx, own, from.UnixMicro(), to.UnixMicro()) {
 			if err == nil {
 				err = add(b.Object)

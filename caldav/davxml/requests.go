@@ -22,6 +22,7 @@ type PropSpec struct {
 	Include  []Name    // with AllProp, RFC 4918 §14.8
 	Props    []Name    // in the order asked for, each once
 	Data     *DataSpec // how CALDAV:calendar-data is wanted; nil when it is not among Props
+	ZoneType string    // content-type on CALDAV:calendar-timezone, "" when there is none
 }
 
 // ParsePropfind decodes the body of a PROPFIND (RFC 4918 §9.1). No body means
@@ -63,6 +64,9 @@ func propSpec(n *Node) (spec PropSpec, found bool, err error) {
 			kinds++
 			if spec.Props, err = propNames(c); err != nil {
 				return spec, false, err
+			}
+			if z := c.Child(CCalendarTimezone); z != nil {
+				spec.ZoneType, _ = z.Attr("content-type")
 			}
 			if d := c.Child(CCalendarData); d != nil {
 				if spec.Data, err = dataSpec(d); err != nil {
