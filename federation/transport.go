@@ -9,6 +9,7 @@ package federation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
@@ -63,21 +64,23 @@ func (t *Transport) Send(ctx context.Context, p scheduling.Parcel) ([]scheduling
 		return t.mail(ctx, p, p.Recipients, nil, scheduling.Step{At: t.Now(), What: "policy", Text: why})
 	}
 	var out []scheduling.RecipientResult
-	var rest []calendar.Address
+	var copies, rest []calendar.Address // to be mailed as well, to be mailed instead
 	trace := map[string][]scheduling.Step{}
+	instead := func(r scheduling.RecipientResult) {
+		rest = append(rest, r.Recipient)
+		trace[r.Recipient.Key()] = r.Trace
+	}
 	for _, d := range t.ISchedule.Send(ctx, p) {
 		r := d.RecipientResult
 		switch d.Disposition {
 		case ischedule.Done:
 			out = append(out, r)
 			if policy == Both {
-				rest = append(rest, r.Recipient)
-				trace[r.Recipient.Key()] = r.Trace
+				copies = append(copies, r.Recipient)
 			}
 		case ischedule.Retry:
 			if p.Last && policy != IScheduleOnly && t.Mail != nil {
-				rest = append(rest, r.Recipient)
-				trace[r.Recipient.Key()] = r.Trace
+				instead(r)
 				continue
 			}
 			r.Retry = true
@@ -88,28 +91,39 @@ func (t *Transport) Send(ctx context.Context, p scheduling.Parcel) ([]scheduling
 				out = append(out, r)
 				continue
 			}
-			rest = append(rest, r.Recipient)
-			trace[r.Recipient.Key()] = r.Trace
+			instead(r)
 		default:
 			out = append(out, r)
 		}
+	}
+	if len(copies) > 0 {
+		t.copies(ctx, p, copies, out)
 	}
 	if len(rest) == 0 {
 		return out, nil
 	}
 	mailed, err := t.mail(ctx, p, rest, trace)
-	if policy != Both {
-		return append(out, mailed...), err
-	}
-	// The mail is a copy: what iSchedule said is the outcome.
+	return append(out, mailed...), err
+}
+
+// copies mails what iSchedule has delivered. What iSchedule said is the
+// outcome; what became of the copy stands in the trace.
+func (t *Transport) copies(ctx context.Context, p scheduling.Parcel, to []calendar.Address, out []scheduling.RecipientResult) {
+	mailed, err := t.mail(ctx, p, to, nil)
 	for i := range out {
+		text := ""
 		for _, m := range mailed {
 			if m.Recipient == out[i].Recipient {
-				out[i].Trace = append(out[i].Trace, scheduling.Step{At: t.Now(), What: "mail", Text: "copy by mail: " + m.Status})
+				text = "copy by mail: " + m.Status
 			}
 		}
+		if err != nil && slices.Contains(to, out[i].Recipient) {
+			text = "no copy by mail: " + err.Error()
+		}
+		if text != "" {
+			out[i].Trace = append(out[i].Trace, scheduling.Step{At: t.Now(), What: "mail", Text: text})
+		}
 	}
-	return out, nil
 }
 
 // mail sends by iMIP, with what was tried before in the trace.

@@ -18,11 +18,11 @@ func ApplyStatus(o *calendar.Object, status map[string]string) bool {
 }
 
 // CompleteStatus is ApplyStatus for lines that wait for the outcome of a
-// delivery: without a status, or with 1.0 (pending). What stands there
-// otherwise is newer, for an answer may come before the outcome of the message
-// it answers.
+// delivery: without a status, with 1.0 (pending), or with the failure of an
+// attempt that was repeated. What stands there otherwise is newer, for an answer
+// may come before the outcome of the message it answers.
 func CompleteStatus(o *calendar.Object, status map[string]string) bool {
-	return applyStatus(o, status, func(has string) bool { return has == "" || has == "1.0" })
+	return applyStatus(o, status, func(has string) bool { return has == "" || has == "1.0" || has[0] == '3' || has[0] == '5' })
 }
 
 func applyStatus(o *calendar.Object, status map[string]string, may func(has string) bool) bool {
