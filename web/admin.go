@@ -214,12 +214,7 @@ func (q *request) adminQueue() error {
 	if err != nil {
 		return err
 	}
-	ids := make([]storage.AccountID, 0, len(list))
-	for _, d := range list {
-		ids = append(ids, d.Account)
-	}
-	slices.Sort(ids)
-	senders, err := q.s.db.AccountsByID(q.ctx, slices.Compact(ids))
+	senders, err := q.senders(list)
 	if err != nil {
 		return err
 	}
@@ -234,6 +229,16 @@ func (q *request) adminQueue() error {
 		p.Next = strconv.FormatInt(last.Created, 10) + "-" + strconv.FormatInt(last.ID, 10)
 	}
 	return q.render(http.StatusOK, "queue", "Delivery queue", p)
+}
+
+// senders are the accounts whose messages are listed.
+func (q *request) senders(list []storage.Delivery) (map[storage.AccountID]storage.Account, error) {
+	ids := make([]storage.AccountID, 0, len(list))
+	for _, d := range list {
+		ids = append(ids, d.Account)
+	}
+	slices.Sort(ids)
+	return q.s.db.AccountsByID(q.ctx, slices.Compact(ids))
 }
 
 // adminDelivery makes a delivery due now, or gives it up.

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -34,16 +33,6 @@ type stepView struct {
 	What, Text, Took string
 }
 
-// attempt is one entry of storage.Delivery.Trace.
-type attempt struct {
-	At        time.Time         `json:"at"`
-	Transport string            `json:"transport"`
-	Status    string            `json:"status"`
-	Retry     bool              `json:"retry"`
-	Detail    string            `json:"detail"`
-	Steps     []scheduling.Step `json:"steps"`
-}
-
 // wayWords say how a message travels.
 var wayWords = map[string]string{
 	"ischedule": "server to server (iSchedule)",
@@ -66,6 +55,7 @@ var stepWords = map[string]string{
 	"post":         "handed over",
 	"mail":         "mailed",
 	"fallback":     "changed the way",
+	"policy":       "set by the administrator",
 }
 
 // statusWords say what a SCHEDULE-STATUS means (RFC 6638 §3.2.9, RFC 5546 §3.6).
@@ -165,11 +155,7 @@ func oneDelivery(d storage.Delivery, now time.Time, zone *time.Location) deliver
 			v.Until = stamp(d.Expires)
 		}
 	}
-	var trace []attempt
-	if d.Trace != "" {
-		_ = json.Unmarshal([]byte(d.Trace), &trace) // unreadable: the state says enough
-	}
-	for _, t := range trace {
+	for _, t := range scheduling.ReadTrace(d.Trace) {
 		code, means := statusText(t.Status)
 		tv := tryView{At: stampText(t.At, zone), Way: wayText(t.Transport), Result: strings.TrimSpace(code + " " + means), Said: oneLine(t.Detail, 500)}
 		if t.Retry {
@@ -185,7 +171,7 @@ func oneDelivery(d storage.Delivery, now time.Time, zone *time.Location) deliver
 				sv.Took = s.Took.Round(time.Millisecond).String()
 			}
 			tv.Steps = append(tv.Steps, sv)
-			if s.What == "dns" || s.What == "fallback" {
+			if decides(s.What) {
 				v.Why = sv.Text
 			}
 		}

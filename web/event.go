@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -28,8 +29,9 @@ type eventPage struct {
 	Mine                bool // the reader organizes it
 	Attendees           []attendee
 	Answer              *answerForm
-	Conflict            bool // somebody changed it meanwhile
-	Live                bool // deliveries are still on their way
+	Conflict            bool   // somebody changed it meanwhile
+	Live                bool   // deliveries are still on their way
+	Trace               string // where the deliveries are told as JSON
 	Week                string
 }
 
@@ -352,6 +354,9 @@ func (q *request) addDeliveries(p *eventPage, zone *time.Location, uid string, p
 	list, err := q.s.db.Deliveries(q.ctx, storage.DeliveryFilter{Account: q.user.ID, UID: uid, Limit: 1000})
 	if err != nil {
 		return err
+	}
+	if len(list) > 0 {
+		p.Trace = "/api/deliveries?uid=" + url.QueryEscape(uid)
 	}
 	byKey := map[string][]storage.Delivery{} // newest first
 	for _, d := range list {

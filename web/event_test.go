@@ -181,7 +181,7 @@ func TestWhereIsMyInvitation(t *testing.T) {
 	w.put(alice, "meeting.ics", meeting)
 	al := w.signedIn("alice")
 	r := al.get("/event/calendar/meeting.ics")
-	r.want(t, 200, "Where is my invitation?", "delivered here", "waits to be sent", `data-live="people"`)
+	r.want(t, 200, "Where is my invitation?", "delivered here", "waits to be sent", `data-live="/api/deliveries?uid=meeting%40test"`)
 
 	list, err := w.db.Deliveries(t.Context(), storage.DeliveryFilter{Account: alice.ID, UID: "meeting@test"})
 	if err != nil || len(list) != 2 {
@@ -206,7 +206,28 @@ func TestWhereIsMyInvitation(t *testing.T) {
 	r = al.get("/event/calendar/meeting.ics?instance=20261124T140000")
 	r.want(t, 200, "server to server (iSchedule)", "_ischedules._tcp.beta.test says cal.beta.test:443", "<code>alpha.test</code>", "&lt;b&gt;200&lt;/b&gt; OK", "(2ms)",
 		"e-mail", "will be tried again", "no SRV record: by mail", "451 &lt;script&gt;try later", "(in 5 minutes)", "20 Nov 2026, 10:35:00")
+	// The same as JSON: for the organizer, and for administrators.
+	const trace = `/api/deliveries?uid=meeting%40test`
+	al.get(trace).want(t, 200, `"ref":"alice/`, `"state":"done"`, `"transport":"ischedule"`, `"why":"_ischedules._tcp.beta.test says cal.beta.test:443"`, `"proof":"alpha.test"`, `"what":"post"`,
+		`"state":"queued"`, `"why":"no SRV record: by mail"`, `"said":"451 \u003cscript\u003etry later"`, `"next":"2026-11-20T09:35:00Z"`, `"more":false`)
+	al.get("/api/deliveries").want(t, 400, `"error":"Which event?"`)
+	al.get("/api/deliveries?uid=other").want(t, 200, `"deliveries":[]`)
+	al.get("/api/admin/deliveries").want(t, 404)
+	w.browser().get(trace).want(t, 403)
+	w.account("root", func(a *storage.Account) { a.Rights = storage.RightAdmin })
+	root := w.signedIn("root")
+	all := root.get("/api/admin/deliveries?user=alice&state=done")
+	all.want(t, 200, `"recipient":"mailto:carol@beta.test"`)
+	all.lacks(t, "dave", "Budget")
+	all = root.get("/api/admin/deliveries?domain=MAIL.test")
+	all.want(t, 200, `"recipient":"mailto:dave@mail.test"`)
+	all.lacks(t, "carol")
+	root.get("/api/admin/deliveries?state=lost").want(t, 400)
+	root.get("/api/admin/deliveries?user=nobody").want(t, 404)
+	root.get(trace).want(t, 200, `"deliveries":[]`)
+
 	bob := w.signedIn("bob")
+	bob.get(trace).want(t, 200, `"deliveries":[]`)
 	row, _ := w.stored(w.mustAccount("bob"), "meeting@test")
 	bob.get("/event/calendar/"+row.Name).lacks(t, "Where is my invitation", "451", "ischedule")
 }

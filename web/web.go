@@ -137,6 +137,9 @@ func (s *site) routes() http.Handler {
 	on("GET /api/held", signedIn, (*request).heldJSON)
 	on("POST /api/held/{id}", signedIn, (*request).decideJSON)
 
+	on("GET /api/deliveries", signedIn, (*request).deliveriesJSON)
+	on("GET /api/admin/deliveries", admins, (*request).adminDeliveriesJSON)
+
 	on("GET /rsvp/{token}", anybody, (*request).rsvp)
 	on("POST /rsvp/{token}", anybody, (*request).answerRSVP)
 

@@ -30,13 +30,20 @@ document.addEventListener("keydown", (e) => {
   }
 });
 
-// Deliveries that are on their way are looked at again until they are final.
+// Deliveries that are on their way are looked at again until they are final:
+// their trace as JSON, and the page only when that has changed.
+let known = null;
 async function refresh(delay) {
   const old = document.querySelector("[data-live]");
   if (!old) return;
   await new Promise((done) => setTimeout(done, delay));
   if (!document.hidden && !old.contains(document.activeElement) && !old.querySelector("details[open]")) {
     try {
+      const trace = await fetch(old.dataset.live, { credentials: "same-origin", redirect: "error" });
+      if (!trace.ok) return;
+      const news = await trace.text();
+      if (news === known) return refresh(Math.min(delay * 1.3, 60000));
+      known = news;
       const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
       if (!answer.ok) return;
       // The style element has the nonce of that answer, not of this page.
