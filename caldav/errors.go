@@ -165,6 +165,12 @@ func (q *request) translate(err error) *httpError {
 			return &httpError{status: http.StatusPreconditionFailed, msg: se.Msg}
 		case errors.Is(err, storage.ErrNotFound):
 			return &httpError{status: http.StatusNotFound, msg: se.Msg}
+		case se.Condition == scheduling.CondSendInvite, se.Condition == scheduling.CondSendReply: // RFC 6638 §6.2
+			need := acl.ScheduleSendInvite
+			if se.Condition == scheduling.CondSendReply {
+				need = acl.ScheduleSendReply
+			}
+			return forbiddenAt(Path{Kind: KindOutbox, Handle: q.found.Home.Handle, Collection: "outbox"}, need).(*httpError)
 		case se.Condition != "":
 			return refused(http.StatusForbidden, conditions[string(se.Condition)], se.Msg, children...).(*httpError)
 		}

@@ -65,7 +65,7 @@ func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string)
 		if err != nil {
 			return err
 		}
-		_, err = s.putScheduled(ctx, tx, Put{Actor: Actor{Account: a, By: a}, Key: row.ObjectKey, Data: next.Bytes(), RequestID: "auto-accept"}, next, idx)
+		_, err = s.putScheduled(ctx, tx, Put{Actor: Actor{Account: a, By: a}, Key: row.ObjectKey, Data: next.Bytes(), RequestID: "auto-accept"}, mandate{invite: true, reply: true}, next, idx)
 		return err
 	})
 	var refused *itip.Error

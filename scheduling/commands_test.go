@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/scheduling/itip"
@@ -59,7 +60,8 @@ func (s *script) makeAccount(f []string, opt map[string]string) {
 }
 
 // set: set NAME [auto=MODE] [disabled=yes|no] [default=CALENDAR] [tasks=CALENDAR] [busy=hidden]
-// [alarms=owner|everybody|nobody] [book-by=A,B] [book-days=N] [capacity=N].
+// [alarms=owner|everybody|nobody] [book-by=A,B] [book-days=N] [capacity=N]
+// [read-proxies=A,B|none] [write-proxies=A,B|none].
 func (s *script) set(f []string, opt map[string]string) {
 	a := s.w.account(f[0])
 	c := storage.AccountChange{}
@@ -102,6 +104,45 @@ func (s *script) set(f []string, opt map[string]string) {
 	}
 	_, err := s.w.db.UpdateAccount(bg, a.ID, c)
 	s.check(err)
+	for name, mode := range map[string]acl.Proxy{"read-proxies": acl.ReadProxy, "write-proxies": acl.WriteProxy} {
+		if v, ok := opt[name]; ok {
+			var ids []storage.AccountID
+			for _, n := range strings.Split(strings.TrimPrefix(v, "none"), ",") {
+				if n != "" {
+					ids = append(ids, s.w.account(n).ID)
+				}
+			}
+			s.check(s.w.db.SetDelegates(bg, a.ID, mode, ids))
+		}
+	}
+}
+
+// actor is USER, or who does it for him: by=NAME.
+func (s *script) actor(user string, opt map[string]string) scheduling.Actor {
+	a := s.w.actor(user)
+	if v := opt["by"]; v != "" {
+		a.By = s.w.account(v)
+	}
+	return a
+}
+
+// maySend: may-send OWNER NAME [invite] [reply]: what NAME alone may send for him.
+func (s *script) maySend(f []string) {
+	var set acl.Set
+	for _, x := range f[2:] {
+		set |= map[string]acl.Set{"invite": acl.ScheduleSendInvite, "reply": acl.ScheduleSendReply}[x]
+	}
+	s.check(s.w.db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		c, err := s.w.db.CollectionByName(bg, s.w.account(f[0]).ID, "outbox")
+		if err != nil {
+			return err
+		}
+		c.ACL = nil
+		if set != 0 {
+			c.ACL = []acl.ACE{{Principal: acl.Principal{Kind: acl.Account, ID: int64(s.w.account(f[1]).ID)}, Grant: set}}
+		}
+		return tx.UpdateCollection(ctx, c)
+	}))
 }
 
 // makeCalendar: calendar USER NAME [VEVENT|VTODO|VJOURNAL|transparent].
@@ -151,7 +192,7 @@ func (s *script) ifMatch(user, path string, opt map[string]string) []string {
 // [if-none-match=*] [if-tag=noted|current].
 func (s *script) put(f []string, opt map[string]string) {
 	o := s.object(f[2])
-	p := scheduling.Put{Actor: s.w.actor(f[0]), Key: s.key(f[0], f[1]), Data: o.Bytes(), IfMatch: s.ifMatch(f[0], f[1], opt), IfScheduleTag: s.ifTag(f[0], f[1], opt), RequestID: "test"}
+	p := scheduling.Put{Actor: s.actor(f[0], opt), Key: s.key(f[0], f[1]), Data: o.Bytes(), IfMatch: s.ifMatch(f[0], f[1], opt), IfScheduleTag: s.ifTag(f[0], f[1], opt), RequestID: "test"}
 	if v := opt["if-none-match"]; v != "" {
 		p.IfNoneMatch = []string{v}
 	}
@@ -168,7 +209,7 @@ func (s *script) put(f []string, opt map[string]string) {
 
 // delete USER PATH [silent] [import] [if-match=…] [if-tag=…].
 func (s *script) delete(f []string, opt map[string]string) {
-	p := scheduling.Delete{Actor: s.w.actor(f[0]), Key: s.key(f[0], f[1]), IfMatch: s.ifMatch(f[0], f[1], opt), IfScheduleTag: s.ifTag(f[0], f[1], opt), RequestID: "test"}
+	p := scheduling.Delete{Actor: s.actor(f[0], opt), Key: s.key(f[0], f[1]), IfMatch: s.ifMatch(f[0], f[1], opt), IfScheduleTag: s.ifTag(f[0], f[1], opt), RequestID: "test"}
 	for _, x := range f[2:] {
 		switch x {
 		case "silent":
@@ -204,7 +245,7 @@ func (s *script) answer(f []string, opt map[string]string) {
 	next, err := itip.Respond(obj, scheduling.AddressesOf(s.w.account(f[0])), f[2], id, itip.RespondOptions{})
 	s.check(err)
 	silent := len(f) > 3 && f[3] == "silent"
-	s.result, s.err = s.w.svc.Put(bg, scheduling.Put{Actor: s.w.actor(f[0]), Key: row.ObjectKey, Data: next.Bytes(), IfMatch: []string{row.ETag}, Silent: silent})
+	s.result, s.err = s.w.svc.Put(bg, scheduling.Put{Actor: s.actor(f[0], opt), Key: row.ObjectKey, Data: next.Bytes(), IfMatch: []string{row.ETag}, Silent: silent})
 }
 
 // deliver FILE from=A to=B,C [via=ischedule|mail] [id=MESSAGE-ID] [signature=S].

@@ -26,8 +26,12 @@ type Delete struct {
 // house are held back for Config.HoldDelete, in case the client is moving the
 // object by DELETE and PUT.
 func (s *Service) Delete(ctx context.Context, p Delete) error {
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
-		return s.delete(ctx, tx, p)
+	may, err := s.mandateOf(ctx, p.Actor.Account, p.Actor.By)
+	if err != nil {
+		return err
+	}
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		return s.delete(ctx, tx, p, may)
 	})
 	if err == nil {
 		s.Wake()
@@ -35,7 +39,7 @@ func (s *Service) Delete(ctx context.Context, p Delete) error {
 	return err
 }
 
-func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete) error {
+func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete, may mandate) error {
 	have, err := one(ctx, tx, p.Key, storage.ColumnData|storage.ColumnExtra)
 	if err != nil {
 		return err
@@ -68,6 +72,7 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete) error {
 		old = calendar.NewObject(s.cfg.ProdID) // unreadable: it can be deleted, nobody can be told
 	}
 	d := s.newDelivery(tx, p.Actor.Account, p.RequestID, now)
+	d.by = p.Actor
 	if err := d.learn(ctx, partiesOf(old)); err != nil {
 		return err
 	}
@@ -93,13 +98,16 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete) error {
 		}
 	}
 	ex := readExtra(again.Extra)
-	plan, err := itip.PlanChange(itip.Change{Old: old, By: addressesOf(p.Actor.Account), Now: now, Silent: p.Silent, ProdID: s.cfg.ProdID,
+	plan, err := itip.PlanChange(itip.Change{Old: old, By: addressesOf(p.Actor.Account), SentBy: p.Actor.sentBy(), Now: now, Silent: p.Silent, ProdID: s.cfg.ProdID,
 		ServerTransp: again.Flags&storage.FlagServerTransp != 0, OrganizerTransp: ex.OrganizerTransp})
 	if err != nil {
 		return err
 	}
 	if p.NoScheduling {
 		plan.Messages = nil
+	}
+	if err := may.check(plan.Messages); err != nil {
+		return err
 	}
 	if err := d.open(ctx, have.UID); err != nil {
 		return err
@@ -131,9 +139,17 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete) error {
 
 // DeleteCollection removes a calendar with everything in it. It is marked
 // first, so that nobody sees it any more, and emptied in small transactions;
-// what is a scheduling object is cancelled or declined as by Delete.
+// what is a scheduling object is cancelled or declined as by Delete. Who may not
+// send that in the owner's name does not begin.
 func (s *Service) DeleteCollection(ctx context.Context, a Actor, key storage.CollectionKey, silent bool, requestID string) error {
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.MarkDeleting(ctx, key) })
+	may, err := s.mandateOf(ctx, a.Account, a.By)
+	if err == nil && !silent {
+		err = may.checkAll()
+	}
+	if err != nil {
+		return err
+	}
+	err = s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.MarkDeleting(ctx, key) })
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type delivery struct {
 	s         *Service
 	tx        *storage.Tx
 	sender    storage.Account
+	by        Actor // who acts for the sender; the zero Actor when nobody does
 	requestID string
 	now       time.Time
 	outside   bool // the messages come from another system
@@ -290,7 +291,12 @@ func (d *delivery) enqueue(from storage.AccountID, m itip.Message, to []calendar
 		changes = string(b)
 	}
 	msg := storage.Message{Account: from, ID: d.tx.NewID(), UID: m.UID, Method: m.Method, Component: m.Component, Originator: string(m.Originator),
-		Kind: string(m.Kind), Changes: changes, Body: string(m.Object.Bytes()), Snapshot: snapshot, RequestID: d.requestID, Created: micros(d.now)}
+		Kind: string(m.Kind), Changes: changes, Snapshot: snapshot, RequestID: d.requestID, Created: micros(d.now)}
+	if by := d.by.By; from == d.sender.ID && by.ID != from {
+		msg.By = by.ID
+		itip.SpeakFor(m.Object, m.Method, m.Originator, d.by.sentBy())
+	}
+	msg.Body = string(m.Object.Bytes())
 	d.messages = append(d.messages, msg)
 	for _, a := range to {
 		domain := a.Domain()

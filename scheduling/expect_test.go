@@ -71,7 +71,7 @@ func (s *script) expect(what string, f []string, opt map[string]string) {
 			}
 		}
 		s.equal(got, f[1])
-	case "remote": // remote ADDRESS none|METHOD... [file=FILE of the last] [kind=KIND]
+	case "remote": // remote ADDRESS none|METHOD... [file=FILE of the last] [kind=KIND] [from=] [sent-by=]
 		s.remote(address(f[0]), f[1:], opt)
 	case "wires": // wires same: everything that was sent so far had one id; wires N: N different ids
 		ids := slices.Compact(slices.Sorted(slices.Values(s.w.net.wires)))
@@ -177,6 +177,13 @@ func (s *script) remote(a calendar.Address, want []string, opt map[string]string
 	}
 	if name := opt["file"]; name != "" {
 		s.compare(name, s.w.parse(string(last.Body)))
+	}
+	if by := opt["sent-by"]; by != "" {
+		want := calendar.Address("")
+		if by != "none" {
+			want = address(by)
+		}
+		s.equal(string(last.SentBy), string(want))
 	}
 	if from := opt["from"]; from != "" {
 		s.equal(string(last.Originator), string(address(from)))

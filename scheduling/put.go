@@ -46,10 +46,14 @@ func (s *Service) PutObject(ctx context.Context, p Put, obj *calendar.Object) (R
 			return res, err
 		}
 	}
+	may, err := s.mandateOf(ctx, p.Actor.Account, p.Actor.By)
+	if err != nil {
+		return Result{}, err
+	}
 	var res Result
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
 		var err error
-		res, err = s.putScheduled(ctx, tx, p, obj, idx)
+		res, err = s.putScheduled(ctx, tx, p, may, obj, idx)
 		return err
 	})
 	if err != nil {
@@ -141,9 +145,10 @@ func plainPut(p Put, o storage.Object, idx calendar.Index) (storage.PlainPut, bo
 }
 
 // putScheduled is one attempt of a Put that concerns other people.
-func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *calendar.Object, idx calendar.Index) (Result, error) {
+func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may mandate, obj *calendar.Object, idx calendar.Index) (Result, error) {
 	now := s.cfg.Now()
 	d := s.newDelivery(tx, p.Actor.Account, p.RequestID, now)
+	d.by = p.Actor
 	if err := d.learn(ctx, partiesOf(obj)); err != nil {
 		return Result{}, err
 	}
@@ -160,7 +165,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	if err := uidFree(slot, p.Key, idx, true); err != nil {
 		return Result{}, err
 	}
-	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), Now: now, Silent: p.Silent || p.NoScheduling, AllowReset: sawLatest(p), ProdID: s.cfg.ProdID}
+	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), SentBy: p.Actor.sentBy(), Now: now, Silent: p.Silent || p.NoScheduling, AllowReset: sawLatest(p), ProdID: s.cfg.ProdID}
 	own := storage.Object{ObjectKey: p.Key, Created: now.UnixMicro(), Modified: now.UnixMicro()}
 	var ex extra
 	if slot.Existing != nil {
@@ -196,6 +201,9 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, obj *
 	}
 	if p.NoScheduling {
 		plan.Messages = nil
+	}
+	if err := may.check(plan.Messages); err != nil {
+		return Result{}, err
 	}
 	if back != nil {
 		c.Old, ex.Replies = back.object, back.extra.Replies

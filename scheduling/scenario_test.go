@@ -183,6 +183,8 @@ func (s *script) command(name string, f []string) {
 		s.makeAccount(f, opt)
 	case "set":
 		s.set(f, opt)
+	case "may-send":
+		s.maySend(f)
 	case "calendar":
 		s.makeCalendar(f)
 	case "put":
@@ -190,7 +192,7 @@ func (s *script) command(name string, f []string) {
 	case "delete":
 		s.delete(f, opt)
 	case "delete-calendar":
-		s.err = s.w.svc.DeleteCollection(bg, s.w.actor(f[0]), s.w.key(f[0], f[1]).CollectionKey, slices.Contains(f, "silent"), "test")
+		s.err = s.w.svc.DeleteCollection(bg, s.actor(f[0], opt), s.w.key(f[0], f[1]).CollectionKey, slices.Contains(f, "silent"), "test")
 	case "move":
 		s.result, s.err = s.w.svc.Move(bg, scheduling.Move{Actor: s.w.actor(f[0]), From: s.key(f[0], f[1]), To: s.w.key(f[0], f[2]), Overwrite: slices.Contains(f, "overwrite"), IfScheduleTag: s.ifTag(f[0], f[1], opt)})
 	case "copy":

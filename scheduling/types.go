@@ -76,6 +76,8 @@ type Parcel struct {
 	UID            string
 	Originator     calendar.Address
 	OriginatorName string
+	SentBy         calendar.Address // the delegate who caused it; "": the originator himself
+	SentByName     string
 	Recipients     []calendar.Address
 	Domain         string
 	Body           []byte // iCalendar with METHOD

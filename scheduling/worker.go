@@ -113,8 +113,14 @@ func (s *Service) carry(ctx context.Context, g []storage.Claimed) (there bool) {
 	first := g[0]
 	now := s.cfg.Now()
 	var res []RecipientResult
-	var err error
-	if first.Transport == transportLocal {
+	by, revoked, err := s.revoked(ctx, first.Message)
+	if err != nil {
+		// tried again
+	} else if revoked {
+		for _, c := range g {
+			res = append(res, RecipientResult{Recipient: calendar.Address(c.Recipient), Status: statusRevoked, Transport: first.Transport})
+		}
+	} else if first.Transport == transportLocal {
 		res, err = s.carryLocal(ctx, g)
 	} else if s.transport == nil {
 		for _, c := range g {
@@ -129,6 +135,9 @@ func (s *Service) carry(ctx context.Context, g []storage.Claimed) (there bool) {
 		}
 		for _, c := range g {
 			p.Recipients = append(p.Recipients, calendar.Address(c.Recipient))
+		}
+		if by.ID != 0 {
+			p.SentBy, p.SentByName = Actor{Account: storage.Account{ID: first.Message.Account}, By: by}.sentBy(), by.DisplayName
 		}
 		if a, e := s.db.AccountByID(ctx, first.Message.Account); e == nil {
 			p.OriginatorName = a.DisplayName

@@ -21,6 +21,7 @@ type Letter struct {
 	Sender    Sender
 	To        Mailbox
 	User      Mailbox // whose change it is; the text names him, whoever sends
+	SentBy    Mailbox // the delegate who made it for him; Email "": he himself
 	MessageID string  // local@domain without angle brackets; the same on every retry
 	Date      time.Time
 	Object    *calendar.Object // with METHOD
@@ -51,8 +52,8 @@ func Compose(l Letter) ([]byte, error) {
 	if !wellFormedID(l.MessageID) {
 		return nil, fmt.Errorf("%w: Message-ID %.100q", ErrConfig, l.MessageID)
 	}
-	for _, m := range []*Mailbox{&l.Sender.From, &l.Sender.ReplyTo, &l.To} {
-		if m.Email == "" && m == &l.Sender.ReplyTo {
+	for _, m := range []*Mailbox{&l.Sender.From, &l.Sender.ReplyTo, &l.SentBy, &l.To} {
+		if m.Email == "" && (m == &l.Sender.ReplyTo || m == &l.SentBy) {
 			continue
 		}
 		email, err := wireEmail(calendar.Address("mailto:" + m.Email))
@@ -73,6 +74,9 @@ func Compose(l Letter) ([]byte, error) {
 	var b bytes.Buffer
 	writeField(&b, "Date", l.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	writeField(&b, "From", l.Sender.From.format())
+	if by := l.SentBy; by.Email != "" && l.Sender.From.Email == l.User.Email {
+		writeField(&b, "Sender", by.format()) // RFC 5322 §3.6.2: the author is another
+	}
 	if l.Sender.ReplyTo.Email != "" {
 		writeField(&b, "Reply-To", l.Sender.ReplyTo.format())
 	}
@@ -113,6 +117,9 @@ func Compose(l Letter) ([]byte, error) {
 
 func foot(l Letter) string {
 	from, user := l.Sender.From.Email, l.User.Email
+	if by := l.SentBy.Email; by != "" {
+		return "Sent by Kalends, a calendar server, for " + by + ", who acts for " + user + "."
+	}
 	if from == user || user == "" {
 		return "Sent by Kalends, the calendar server of " + calendar.Address("mailto:"+l.Sender.From.Email).Domain() + "."
 	}

@@ -75,6 +75,7 @@ type goldenCase struct {
 	changes []itip.FieldChange
 	ics     string
 	actions []Action
+	by      Mailbox // who acts for the user
 }
 
 func goldenCases() []goldenCase {
@@ -107,6 +108,10 @@ func goldenCases() []goldenCase {
 				Envelope: "calendar+abcdefghijklmnopqrstuvwxyz@alpha.test", Organizer: Mailbox{Name: "Alice Example", Email: "calendar+abcdefghijklmnopqrstuvwxyz@alpha.test"}},
 			actions: []Action{{"Accept", "https://alpha.test/rsvp?t=1&a=yes"}, {"Decline", "https://alpha.test/rsvp?t=1&a=no"}},
 			ics:     ics("REQUEST", event("SUMMARY:Lunch", "DTSTART:20261123T120000", "DURATION:PT1H", organizerAlice, attendeeAlice, attendeeDave)...)},
+		// Want 42, RFC 5322 §3.6.2: the author is the principal, the sender the delegate.
+		{name: "new-on-behalf", kind: itip.KindNew, by: Mailbox{Name: "Bob Desk", Email: "bob@alpha.test"},
+			ics: ics("REQUEST", event("SUMMARY:Lunch", "DTSTART:20261123T120000Z", "DTEND:20261123T130000Z",
+				`ORGANIZER;CN=Alice Example;SENT-BY="mailto:bob@alpha.test":mailto:alice@alpha.test`, attendeeDave)...)},
 		{name: "changed", kind: itip.KindChanged,
 			changes: []itip.FieldChange{
 				{Field: "dtstart", Old: "20261123T100000 Europe/Berlin", New: "20261124T140000 Europe/Berlin"},
@@ -151,7 +156,7 @@ func goldenCases() []goldenCase {
 func (c goldenCase) letter(t testing.TB) Letter {
 	l := Letter{
 		Sender: Sender{From: alice, Envelope: alice.Email}, To: dave, User: alice, MessageID: "d-" + c.name + ".0123abcd@alpha.test",
-		Date: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), Object: parseICS(t, c.ics), Kind: c.kind, Changes: c.changes, LoopID: "node-1", Actions: c.actions,
+		Date: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), Object: parseICS(t, c.ics), Kind: c.kind, Changes: c.changes, LoopID: "node-1", Actions: c.actions, SentBy: c.by,
 	}
 	if c.sender != nil {
 		l.Sender = *c.sender
@@ -231,7 +236,7 @@ func checkMail(t *testing.T, raw []byte, l Letter) {
 		t.Fatal(err)
 	}
 	allowed := map[string]bool{"Date": true, "From": true, "Reply-To": true, "To": true, "Subject": true, "Message-Id": true,
-		"References": true, "Auto-Submitted": true, "Kalends-Loop": true, "Mime-Version": true, "Content-Type": true}
+		"References": true, "Auto-Submitted": true, "Kalends-Loop": true, "Mime-Version": true, "Content-Type": true, "Sender": l.SentBy.Email != ""}
 	for k, v := range m.Header {
 		if !allowed[k] || len(v) != 1 {
 			t.Errorf("header field %s: %q", k, v)

@@ -194,6 +194,12 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 	if l.Date.IsZero() {
 		l.Date = t.Now()
 	}
+	if p.SentBy != "" {
+		if l.SentBy.Email, err = wireEmail(p.SentBy); err != nil {
+			return nil, l, "", fmt.Errorf("sent by: %w", err)
+		}
+		l.SentBy.Name = cleanLine(p.SentByName, 100)
+	}
 	fromDomain := calendar.Address("mailto:" + sender.From.Email).Domain()
 	l.MessageID = DeliveryID(p.WireID, to, fromDomain)
 	if t.Actions != nil {

@@ -46,7 +46,7 @@ func (s *series) canon(c *calendar.Component) []field {
 		case n == "ATTENDEE":
 			out = append(out, field{n, personText(p)})
 		case n == "ORGANIZER":
-			out = append(out, field{n, personKey(p) + "|" + calendar.Address(p.Param("SENT-BY")).Key()})
+			out = append(out, field{n, personKey(p)})
 		default:
 			v := strings.TrimSpace(p.Text())
 			if d, ok := defaults[n]; ok {

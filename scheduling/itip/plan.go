@@ -10,6 +10,14 @@ import (
 // object to store and the messages to send. It refuses with an *Error what
 // RFC 6638 §3.2.4 forbids. Old and New are not changed.
 func PlanChange(c Change) (Plan, error) {
+	p, err := planChange(c)
+	if err == nil {
+		p.sentBy(c.SentBy)
+	}
+	return p, err
+}
+
+func planChange(c Change) (Plan, error) {
 	by := calendar.NewAddressSet(c.By...)
 	oldRole := roleOf(c.Old, by)
 	if c.New == nil {
@@ -61,11 +69,11 @@ func PlanChange(c Change) (Plan, error) {
 func planReplaced(c Change, by calendar.AddressSet, oldRole Role) (Plan, error) {
 	gone, fresh := c, c
 	gone.New, fresh.Old = nil, nil
-	p, err := PlanChange(gone)
+	p, err := planChange(gone)
 	if err != nil {
 		return Plan{}, err
 	}
-	q, err := PlanChange(fresh)
+	q, err := planChange(fresh)
 	if err != nil {
 		return Plan{}, err
 	}

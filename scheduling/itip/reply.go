@@ -248,9 +248,7 @@ func (r *replying) apply(t, c *calendar.Component, l *calendar.Property) {
 		answer := partstat(l)
 		setPartstat(q, answer)
 		copyParams(q, l, "DELEGATED-TO")
-		if v := l.Param("SENT-BY"); v != "" {
-			q.SetParam("SENT-BY", v)
-		}
+		q.SetParam("SENT-BY", l.ParamValues("SENT-BY")...) // none: he answers himself
 		if AgentOf(q) == AgentServer {
 			q.SetParam("SCHEDULE-STATUS", "2.0")
 		}

@@ -37,6 +37,8 @@
 //     nothing), and the answer may be under way. When such an update has a
 //     higher SEQUENCE the answer is sent once more, so that the organizer has
 //     it in any case. So it is with what was declined by throwing it away.
+//   - SENT-BY says who sent a change for somebody. It is not compared: that another
+//     delegate stores the same is no change.
 //   - An attendee may not change times, recurrence, ORGANIZER or the list of
 //     attendees (refused); what clients merely reformat is put back silently.
 package itip
@@ -60,6 +62,7 @@ const (
 type Change struct {
 	Old, New *calendar.Object   // Old nil: created; New nil: deleted
 	By       []calendar.Address // every address of the owner
+	SentBy   calendar.Address   // who acts for the owner (RFC 5545 §3.2.18); "": himself
 	Now      time.Time          // becomes DTSTAMP of messages
 	Silent   bool               // Schedule-Reply: F (RFC 6638 §8.1)
 	Force    bool               // plan as if everything had changed (resend)

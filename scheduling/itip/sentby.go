@@ -1,0 +1,42 @@
+package itip
+
+import "github.com/kalends/kalends/caldav/calendar"
+
+// SpeakFor writes into a message who sends it on behalf of the calendar user it
+// speaks for (RFC 5545 §3.2.18): SENT-BY of the ORGANIZER, or in what an attendee
+// says, of his ATTENDEE. An empty by leaves the object alone. It tells whether
+// something changed.
+func SpeakFor(o *calendar.Object, method string, speaker, by calendar.Address) (changed bool) {
+	if o == nil || by == "" {
+		return false
+	}
+	name := "ORGANIZER"
+	switch method {
+	case "REPLY", "COUNTER", "REFRESH":
+		name = "ATTENDEE"
+	}
+	for _, c := range o.Components() {
+		for _, p := range c.All(name) {
+			if speaker.Equal(calendar.Address(p.Value())) && p.Param("SENT-BY") != string(by) {
+				p.SetParam("SENT-BY", string(by))
+				changed = true
+			}
+		}
+	}
+	return changed
+}
+
+// sentBy names, in what a plan sends, the delegate who made the change, and in
+// the organizer's object too: everybody's copy shows who sent the last change
+// (want 42). What tells nobody anything leaves the object as it came.
+func (p *Plan) sentBy(by calendar.Address) {
+	if by == "" || len(p.Messages) == 0 {
+		return
+	}
+	for _, m := range p.Messages {
+		SpeakFor(m.Object, m.Method, m.Originator, by)
+	}
+	if org, ok := Organizer(p.Store); ok && p.Role == RoleOrganizer && SpeakFor(p.Store, "REQUEST", org, by) {
+		p.Rewritten = true
+	}
+}
