@@ -45,6 +45,10 @@ func (namePassword) Check(_ context.Context, a *storage.Account, _, password str
 	return nil
 }
 
+func (namePassword) Knows(a *storage.Account, password string) bool {
+	return !a.Disabled && password == a.Handle
+}
+
 // engines runs a test on every storage engine.
 func engines(t *testing.T, f func(w *world), change ...func(*caldav.Config)) {
 	t.Helper()

@@ -33,6 +33,8 @@ import (
 // refusals; anything else is a fault of the server.
 type Authenticator interface {
 	Check(ctx context.Context, account *storage.Account, login, password string, remote netip.Addr) error
+	// Knows tells whether Check has accepted the password for this version of the account.
+	Knows(account *storage.Account, password string) bool
 }
 
 // Refusals of an Authenticator, to be matched with errors.Is.
@@ -155,6 +157,11 @@ func (q *request) serve() error {
 	if known {
 		query.Home, query.Collection, query.Object = q.path.Handle, q.path.Collection, q.path.Object
 		query.Columns = wanted(q.path, q.r.Method)
+	}
+	if known && q.r.Method == http.MethodPut {
+		if done, err := q.putSeen(login, password); done {
+			return err
+		}
 	}
 	var err error
 	if q.found, err = q.h.db.Find(q.ctx, query); err != nil {

@@ -93,26 +93,40 @@ func (q *request) veilObject(o *storage.Object) error {
 // readObject reads the body of a PUT or POST as text/calendar in UTF-8; other
 // says that it came in another notation (RFC 7265, RFC 6321).
 func (q *request) readObject() (data []byte, other bool, err error) {
-	foreign := false
-	f := formatText
-	if ct := q.r.Header.Get("Content-Type"); ct != "" {
-		mt, params, err := mime.ParseMediaType(ct)
-		var known bool
-		if f, known = formatOf(mt); err != nil || !known {
-			return nil, false, precondition(davxml.CSupportedCalendarData, "calendar objects are text/calendar, application/calendar+json or application/calendar+xml")
-		}
-		cs := params["charset"]
-		foreign = cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "us-ascii")
+	f, foreign, err := q.bodyFormat()
+	if err != nil {
+		return nil, false, err
 	}
 	body, err := q.readBody()
 	if err != nil {
 		return nil, false, err
 	}
-	if foreign && utf8.Valid(body) { // what is not UTF-8 is no valid data, whatever it says it is
-		return nil, false, precondition(davxml.CSupportedCalendarData, "calendar objects are in UTF-8")
-	}
-	data, err = q.read(f, body)
+	data, err = q.readAs(f, foreign, body)
 	return data, f != formatText, err
+}
+
+// bodyFormat is the notation that the body of a PUT or POST has by its header;
+// foreign says that its charset is another than UTF-8.
+func (q *request) bodyFormat() (f format, foreign bool, err error) {
+	f = formatText
+	if ct := q.r.Header.Get("Content-Type"); ct != "" {
+		mt, params, err := mime.ParseMediaType(ct)
+		var known bool
+		if f, known = formatOf(mt); err != nil || !known {
+			return f, false, precondition(davxml.CSupportedCalendarData, "calendar objects are text/calendar, application/calendar+json or application/calendar+xml")
+		}
+		cs := params["charset"]
+		foreign = cs != "" && !strings.EqualFold(cs, "utf-8") && !strings.EqualFold(cs, "us-ascii")
+	}
+	return f, foreign, nil
+}
+
+// readAs is a body in text/calendar.
+func (q *request) readAs(f format, foreign bool, body []byte) ([]byte, error) {
+	if foreign && utf8.Valid(body) { // what is not UTF-8 is no valid data, whatever it says it is
+		return nil, precondition(davxml.CSupportedCalendarData, "calendar objects are in UTF-8")
+	}
+	return q.read(f, body)
 }
 
 // readBody reads a body of at most max-resource-size.
@@ -186,6 +200,11 @@ func (q *request) store(data []byte, key storage.ObjectKey, other, location bool
 	if err != nil {
 		return q.preferOnFailure(err)
 	}
+	return q.stored(res, key, other, location)
+}
+
+// stored writes the answer to a PUT or POST.
+func (q *request) stored(res scheduling.Result, key storage.ObjectKey, other, location bool) error {
 	h := q.w.Header()
 	if res.ScheduleTag != "" {
 		h.Set("Schedule-Tag", quote(res.ScheduleTag))

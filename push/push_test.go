@@ -50,6 +50,10 @@ func (nameAsPassword) Check(_ context.Context, a *storage.Account, _, password s
 	return nil
 }
 
+func (nameAsPassword) Knows(a *storage.Account, password string) bool {
+	return !a.Disabled && password == a.Handle
+}
+
 // world is one installation with alice and bob, and a push service.
 type world struct {
 	*testing.T

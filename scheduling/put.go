@@ -69,9 +69,7 @@ var errScheduled = errors.New("scheduling: the stored object is a scheduling obj
 
 // putPlain stores an object that nobody else is told of.
 func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Result, error) {
-	now := s.cfg.Now().UnixMicro()
-	data := string(p.Data)
-	o := fill(storage.Object{ObjectKey: p.Key, Data: data, ETag: ETag(data), Created: now, Modified: now}, idx, itip.RoleNone)
+	o := s.plainObject(p, idx)
 	res := Result{ETag: o.ETag}
 	if fast, ok := plainPut(p, o, idx); ok {
 		done, err := s.db.PutPlain(ctx, fast)
@@ -79,8 +77,7 @@ func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Resu
 			res.Created, res.Object = done.Created, &o
 			return res, nil
 		}
-		// Whatever stands in the way is told in full by the long way.
-		if !errors.Is(err, storage.ErrNotPlain) && !errors.Is(err, storage.ErrPrecondition) && !errors.Is(err, storage.ErrExists) && !errors.Is(err, storage.ErrNotFound) {
+		if !refusedPlain(err) {
 			return Result{}, err
 		}
 	}
@@ -118,6 +115,51 @@ func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Resu
 	}
 	res.Object = &o
 	return res, nil
+}
+
+// ErrUnseen says that PutSeen has stored nothing: Put does it, or tells why not.
+var ErrUnseen = errors.New("scheduling: this takes more than one statement")
+
+// PutSeen is Put for an object that concerns nobody but its owner, when the
+// caller has read nothing and goes by what is remembered: the statement that
+// stores compares it. ErrUnseen: nothing is stored, take the way by Put; any
+// other error is final.
+func (s *Service) PutSeen(ctx context.Context, p Put, seen storage.Seen) (Result, error) {
+	obj, err := calendar.Parse(p.Data, s.cfg.Limits)
+	if err != nil || calendar.Validate(obj, s.cfg.Rules) != nil {
+		return Result{}, ErrUnseen
+	}
+	idx, err := obj.Index()
+	if err != nil || idx.Scheduling {
+		return Result{}, ErrUnseen
+	}
+	o := s.plainObject(p, idx)
+	fast, ok := plainPut(p, o, idx)
+	if !ok {
+		return Result{}, ErrUnseen
+	}
+	fast.Seen = &seen
+	done, err := s.db.PutPlain(ctx, fast)
+	switch {
+	case err == nil:
+		return Result{ETag: o.ETag, Created: done.Created, Object: &o}, nil
+	case refusedPlain(err):
+		return Result{}, ErrUnseen
+	}
+	return Result{}, err
+}
+
+// refusedPlain tells that storage.PutPlain has stored nothing because of what it
+// met; the long way tells it in full.
+func refusedPlain(err error) bool {
+	return errors.Is(err, storage.ErrNotPlain) || errors.Is(err, storage.ErrPrecondition) || errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrNotFound)
+}
+
+// plainObject is the resource of an object that nobody else is told of.
+func (s *Service) plainObject(p Put, idx calendar.Index) storage.Object {
+	now := s.cfg.Now().UnixMicro()
+	data := string(p.Data)
+	return fill(storage.Object{ObjectKey: p.Key, Data: data, ETag: ETag(data), Created: now, Modified: now}, idx, itip.RoleNone)
 }
 
 // plainPut is the request for storage's shortest way, when it can take it: the

@@ -214,6 +214,7 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	}
 	if k.same && k.collection && (!k.object || k.columns&(ColumnBrief|ColumnPresence) != 0) {
 		if done, err := db.owner(ctx, &q, &f); done || err != nil {
+			db.calendars.note(&f, q.Columns)
 			return f, err
 		}
 	}
@@ -268,6 +269,7 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 		row.o.CollectionKey = row.c.CollectionKey
 	}
 	err = row.found(&f, k, alone, &db.accounts)
+	db.calendars.note(&f, q.Columns)
 	return f, err
 }
 

@@ -190,6 +190,17 @@ type PlainPut struct {
 	Object  Object // Seq, Created are set by storage; Created of an existing object is kept
 	IfMatch string // ETag that must be there now; "" does not ask, "*" any
 	IfNone  bool   // the name must be free (If-None-Match: *)
+	Seen    *Seen  // must still be so; nil: the caller's request has read it
+}
+
+// Seen is what an owner's PUT takes from memory instead of reading it: his
+// account is as it was, the calendar still has its name and takes the same
+// components, and there is room for what comes.
+type Seen struct {
+	Version, Modified int64 // of the account
+	Collection        string
+	Components        Components
+	Room              int64 // octets that the account's calendars may have in all
 }
 
 // PlainResult tells what DB.PutPlain did.

@@ -87,7 +87,8 @@ type DB struct {
 	keys  KeyCodec
 	hub   hub
 
-	accounts accountCache
+	accounts  accountCache
+	calendars calendarCache
 
 	randMu sync.Mutex
 	rand   *bufio.Reader

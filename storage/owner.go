@@ -5,6 +5,70 @@ import (
 	"sync"
 )
 
+// calendarCache keeps the numbers and components of calendars. They are used by
+// Remember only, whose user compares them in the statement that stores.
+type calendarCache struct {
+	mu   sync.RWMutex
+	rows map[calendarName]calendarBrief
+}
+
+type calendarName struct {
+	account AccountID
+	name    string
+}
+
+type calendarBrief struct {
+	id         int64
+	components Components
+}
+
+func (c *calendarCache) get(k calendarName) (calendarBrief, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	b, ok := c.rows[k]
+	return b, ok
+}
+
+// note keeps what was found for an owner who may store something.
+func (c *calendarCache) note(f *Found, columns Columns) {
+	if columns&ColumnPresence == 0 || f.Collection == nil || f.Login != f.Home || f.Collection.Kind != CollectionCalendar {
+		return
+	}
+	k := calendarName{f.Home.ID, f.Collection.Name}
+	b := calendarBrief{int64(f.Collection.ID), f.Collection.Components}
+	if old, ok := c.get(k); ok && old == b {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rows == nil {
+		c.rows = map[calendarName]calendarBrief{}
+	}
+	for name := range c.rows {
+		if len(c.rows) < accountCacheSize {
+			break
+		}
+		delete(c.rows, name)
+	}
+	c.rows[k] = b
+}
+
+// Remember is what Find would probably say of an owner's calendar, without a
+// look into the database, and what of it PutPlain must compare. False: nothing
+// is remembered.
+func (db *DB) Remember(handle, collection string) (Found, Seen, bool) {
+	a, ok := db.accounts.get(handle)
+	if !ok {
+		return Found{}, Seen{}, false
+	}
+	b, ok := db.calendars.get(calendarName{a.ID, collection})
+	if !ok {
+		return Found{}, Seen{}, false
+	}
+	c := &Collection{CollectionKey: CollectionKey{Account: a.ID, ID: CollectionID(b.id)}, Name: collection, Kind: CollectionCalendar, Components: b.components}
+	return Found{Login: &a, Home: &a, Collection: c}, Seen{Version: a.Version, Modified: a.Modified, Collection: collection, Components: b.components}, true
+}
+
 // accountCache keeps what accounts say. A row is used only where the request's
 // own statement has read the same version and time of modification, one of
 // which rises with every change; so nothing has to be told when an account

@@ -12,13 +12,50 @@ import (
 // one with another UID (RFC 4791 §5.3.2.1, CALDAV:no-uid-conflict).
 const putReplace = objectUpsert + ` WHERE object.flags & 16 = 0 AND object.uid = excluded.uid`
 
+// putCondition is what a plain PUT asks of the name it is stored under.
+type putCondition int
+
+const (
+	putPlain putCondition = iota // nothing
+	putNone                      // it is free
+	putAny                       // there is an object
+	putMatch                     // there is an object with this entity tag
+)
+
+func (p *PlainPut) condition() putCondition {
+	switch {
+	case p.IfNone:
+		return putNone
+	case p.IfMatch == "*":
+		return putAny
+	case p.IfMatch != "":
+		return putMatch
+	}
+	return putPlain
+}
+
+// putSeen are the conditions of Seen on the row of the collection that a PUT
+// counts up; its values begin at $n.
+func putSeen(n int) string {
+	p := func(i int) string { return "$" + strconv.Itoa(n+i) }
+	return ` AND name = ` + p(0) + ` AND components = ` + p(1) +
+		` AND EXISTS (SELECT 1 FROM account h WHERE h.id = $1 AND h.version = ` + p(2) + ` AND h.modified = ` + p(3) + ` AND h.removed = 0)` +
+		` AND (SELECT CAST(SUM(x.bytes) AS BIGINT) FROM collection x WHERE x.account_id = $1 AND x.deleting = 0) <= CAST(` + p(4) + ` AS BIGINT)`
+}
+
+const putSeenArgs = 5
+
+func (s *Seen) args(args []any, o *Object) []any {
+	return append(args, s.Collection, int64(s.Components), s.Version, s.Modified, s.Room-int64(len(o.Data)))
+}
+
 // PutPlain stores an object that concerns nobody but its owner: it takes the
 // collection's lock, tests the conditions, stores and writes the journal, by
 // one statement on PostgreSQL; on SQLite those that wait for their turn at the
 // same time share one commit. The caller has parsed the object and knows
 // that it has no organizer.
 //
-// ErrNotFound: no such collection. PreconditionError: If-Match or
+// ErrNotFound: no such collection, or it is not as p.Seen says. PreconditionError: If-Match or
 // If-None-Match. UIDConflictError: the UID is used by another object of the
 // calendar, or this one has another UID. ErrNotPlain: what is stored is a
 // scheduling object resource; take the full way. Nothing has been stored then.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
@@ -16,13 +17,12 @@ const (
 	// object who meet without a condition may count one of them wrong, which
 	// RecountBytes sets right.
 	pgOld  = ` - COALESCE((SELECT x.size FROM object x WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $4), 0)`
-	pgBump = ` WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING account_id, id, kind, seq, `
+	pgBump = ` WHERE account_id = $1 AND id = $2 AND deleting = 0`
+	pgSays = ` RETURNING account_id, id, kind, seq, `
+
+	pgThere = `(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4)`
 
 	pgCount = `WITH bump AS (UPDATE collection SET seq = seq + 1, tag = $3, bytes = bytes + CAST($9 AS BIGINT)`
-
-	pgBumpAsk = pgCount + pgOld + pgBump + `(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4) AS there)`
-	pgBumpOld = pgCount + pgOld + pgBump + `1 AS there)`
-	pgBumpNew = pgCount + pgBump + `0 AS there)`
 
 	pgInsert = `, store AS (INSERT INTO object (` + objectNames + `)
 		SELECT b.account_id, b.id, $4, $5, CASE WHEN b.kind = 2 THEN '' ELSE $4 END, $6, $7, $8, CAST($9 AS BIGINT), CAST($10 AS BIGINT), CAST($11 AS BIGINT),
@@ -37,12 +37,35 @@ const (
 	pgJournal = ` RETURNING 1), log AS (INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at)
 		SELECT b.account_id, b.id, b.seq, $4, 0, $3, CAST($14 AS BIGINT) FROM bump b)
 		SELECT b.seq, b.there, 1 / (SELECT count(*) FROM store) FROM bump b`
-
-	pgPutPlain = pgBumpAsk + pgInsert + putReplace + pgJournal
-	pgPutNone  = pgBumpNew + pgInsert + pgJournal
-	pgPutAny   = pgBumpOld + pgUpdate + pgJournal
-	pgPutMatch = pgBumpOld + pgUpdate + ` AND object.etag = $17` + pgJournal
 )
+
+// pgPut is the statement of a plain PUT under a condition; the values of Seen
+// stand behind those of the object, an entity tag behind all.
+func pgPut(c putCondition, seen bool) string {
+	guard, next := "", pgPutArgs+1
+	if seen {
+		guard, next = putSeen(next), next+putSeenArgs
+	}
+	switch c {
+	case putNone:
+		return pgCount + pgBump + guard + pgSays + `0 AS there)` + pgInsert + pgJournal
+	case putAny:
+		return pgCount + pgOld + pgBump + guard + pgSays + `1 AS there)` + pgUpdate + pgJournal
+	case putMatch:
+		return pgCount + pgOld + pgBump + guard + pgSays + `1 AS there)` + pgUpdate + ` AND object.etag = $` + strconv.Itoa(next) + pgJournal
+	}
+	return pgCount + pgOld + pgBump + guard + pgSays + pgThere + ` AS there)` + pgInsert + putReplace + pgJournal
+}
+
+const pgPutArgs = 16
+
+// pgPuts are the statements by condition, without and with Seen.
+var pgPuts = func() (texts [4][2]string) {
+	for c := range texts {
+		texts[c] = [2]string{pgPut(putCondition(c), false), pgPut(putCondition(c), true)}
+	}
+	return texts
+}()
 
 // pgPutWait bounds a plain PUT on the wire. It is longer than the connection's
 // lock_timeout, so that the server gives up first and says why.
@@ -52,18 +75,17 @@ const pgPutWait = 20 * time.Second
 // such collection.
 func (p *postgres) putPlain(ctx context.Context, put *PlainPut, now int64, out *PlainResult) error {
 	o := &put.Object
-	text := pgPutPlain
-	args := make([]any, 0, 17)
+	args := make([]any, 0, pgPutArgs+putSeenArgs+1)
 	args = append(args, int64(o.Account), int64(o.ID), out.Tag, o.Name, o.UID, o.Component, o.ETag, o.ScheduleTag, int64(len(o.Data)), o.Start, o.End,
 		int64(o.Flags), o.Sequence, now, o.Extra, o.Data)
-	switch {
-	case put.IfNone:
-		text = pgPutNone
-	case put.IfMatch == "*":
-		text = pgPutAny
-	case put.IfMatch != "":
-		text, args = pgPutMatch, append(args, put.IfMatch)
+	condition, seen := put.condition(), 0
+	if put.Seen != nil {
+		seen, args = 1, put.Seen.args(args, o)
 	}
+	if condition == putMatch {
+		args = append(args, put.IfMatch)
+	}
+	text := pgPuts[condition][seen]
 	return p.within(ctx, pgPutWait, p.d, func(ctx context.Context, s session) error {
 		r, err := s.query(ctx, text, args...)
 		if err != nil {

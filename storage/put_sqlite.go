@@ -9,12 +9,9 @@ import "context"
 const (
 	putBump = `UPDATE collection SET seq = seq + 1, tag = $3, bytes = bytes + CAST($5 AS BIGINT) - COALESCE((SELECT x.size FROM object x
 			WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $4), 0)
-		WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq, 0`
-
-	putBumpAsk = `UPDATE collection SET seq = seq + 1, tag = $3, bytes = bytes + CAST($5 AS BIGINT) - COALESCE((SELECT x.size FROM object x
-			WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $4), 0)
-		WHERE account_id = $1 AND id = $2 AND deleting = 0 RETURNING seq,
-		(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4)`
+		WHERE account_id = $1 AND id = $2 AND deleting = 0`
+	putBumpSays = ` RETURNING seq, (SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4)`
+	putBumpArgs = 5
 
 	putStore = `INSERT INTO object (` + objectNames + `)
 		SELECT c.account_id, c.id, $3, $4, CASE WHEN c.kind = 2 THEN '' ELSE $3 END, $5, $6, $7, CAST($8 AS BIGINT), CAST($9 AS BIGINT), CAST($10 AS BIGINT),
@@ -31,12 +28,11 @@ const (
 		FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`
 )
 
-// The statements that store, by their condition.
-const (
-	putStorePlain = putStore + putReplace
-	putStoreMatch = putStore + putIfMatch + putReplace
-	putStoreAny   = putStore + putIfAny + putReplace
-	putStoreNone  = putStore + putIfNone + putReplace
+// putStores are the statements that store, by condition; putBumps those that
+// count up, without and with Seen.
+var (
+	putStores = [4]string{putPlain: putStore + putReplace, putNone: putStore + putIfNone + putReplace, putAny: putStore + putIfAny + putReplace, putMatch: putStore + putIfMatch + putReplace}
+	putBumps  = [2]string{putBump + putBumpSays, putBump + putSeen(putBumpArgs+1) + putBumpSays}
 )
 
 // litePut is a plain PUT that waits for its turn to write.
@@ -149,20 +145,15 @@ func (l *lite) putAll(ctx context.Context) {
 func (j *litePut) run(s session) error {
 	p, o := j.put, &j.put.Object
 	account, collection := int64(o.Account), int64(o.ID)
-	store := putStorePlain
+	condition := p.condition()
 	args := []any{account, collection, o.Name, o.UID, o.Component, o.ETag, o.ScheduleTag, int64(len(o.Data)), o.Start, o.End,
 		int64(o.Flags), o.Sequence, j.now, o.Extra, o.Data}
-	bump, bumpArgs := putBump, []any{account, collection, j.out.Tag, o.Name, int64(len(o.Data))}
-	switch {
-	case p.IfNone:
-		store, j.out.Created = putStoreNone, true
-	case p.IfMatch == "*":
-		store = putStoreAny
-	case p.IfMatch != "":
-		store = putStoreMatch
+	if condition == putMatch {
 		args = append(args, p.IfMatch)
-	default:
-		bump = putBumpAsk
+	}
+	bump, bumpArgs := putBumps[0], append(make([]any, 0, putBumpArgs+putSeenArgs), account, collection, j.out.Tag, o.Name, int64(len(o.Data)))
+	if p.Seen != nil {
+		bump, bumpArgs = putBumps[1], p.Seen.args(bumpArgs, o)
 	}
 	r, err := s.query(j.ctx, bump, bumpArgs...)
 	if err != nil {
@@ -178,10 +169,8 @@ func (j *litePut) run(s session) error {
 	if err != nil || j.out.Seq == 0 {
 		return err
 	}
-	if bump == putBumpAsk {
-		j.out.Created = there == 0
-	}
-	if _, err = s.exec(j.ctx, store, args...); err != nil {
+	j.out.Created = there == 0
+	if _, err = s.exec(j.ctx, putStores[condition], args...); err != nil {
 		return err
 	}
 	_, err = s.exec(j.ctx, putJournal, account, collection, o.Name, j.now)

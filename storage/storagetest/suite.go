@@ -25,7 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) *storage.DB) {
 		{"Recipients", testRecipients}, {"Find", testFind}, {"FindOwner", testFindOwner}, {"FindShared", testFindShared},
 		{"Collections", testCollections}, {"Properties", testProperties}, {"HomeChanges", testHomeChanges},
 		{"Apply", testApply}, {"ApplyMany", testApplyMany}, {"MoveInOneCall", testMove}, {"UIDs", testUIDs},
-		{"PutPlain", testPutPlain}, {"PutPlainRace", testPutPlainRace}, {"PutTogether", testPutTogether}, {"CreateRace", testCreateRace}, {"Reads", testReads}, {"Busy", testBusy},
+		{"PutPlain", testPutPlain}, {"PutPlainRace", testPutPlainRace}, {"PutSeen", testPutSeen}, {"PutTogether", testPutTogether}, {"CreateRace", testCreateRace}, {"Reads", testReads}, {"Busy", testBusy},
 		{"Changes", testChanges}, {"BadTokens", testBadTokens}, {"InitialPages", testInitialPages}, {"SyncBesideWriters", testSyncBesideWriters},
 		{"Retries", testRetries}, {"Statements", testStatements}, {"View", testView}, {"RemoveCollection", testRemoveCollection},
 		{"Deliveries", testDeliveries}, {"ClaimOrder", testClaimOrder}, {"ClaimCap", testClaimCap}, {"WireIDs", testWireIDs}, {"Leases", testLeases},
