@@ -88,6 +88,7 @@ type federationParts struct {
 	gateway     *gateway.Client
 	submissions http.Handler
 	mailRules   imip.Rules
+	loop        string // names this installation in the mails that it writes
 }
 
 // domainList knows our domains; it asks the database again every few seconds.
@@ -217,22 +218,21 @@ func (f *federationParts) mail(ctx context.Context) error {
 		return imip.DomainRules{Local: local, Gateway: local && gateway, Bounces: local && listens}
 	}}
 	f.mailRules = rules
-	loop := ""
 	if names := f.domains.names(); len(names) > 0 {
-		loop = names[0]
+		f.loop = names[0]
 	}
 	limits := CalendarLimits(cfg)
 	if cfg.SMTPURL != "" {
-		f.submit, err = imip.NewSubmitter(imip.SubmitConfig{URL: cfg.SMTPURL, Dial: f.dialMail, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.out.Roots}, Hello: loop, Now: time.Now})
+		f.submit, err = imip.NewSubmitter(imip.SubmitConfig{URL: cfg.SMTPURL, Dial: f.dialMail, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.out.Roots}, Hello: f.loop, Now: time.Now})
 		if err != nil {
 			return fmt.Errorf("smtp_url: %w", err)
 		}
-		f.transport.Mail = &imip.Transport{Rules: rules, Submit: f.submit, Keys: f.keys, Tokens: tokens, LoopID: loop, Limits: limits, Now: time.Now, Actions: f.actions}
+		f.transport.Mail = &imip.Transport{Rules: rules, Submit: f.submit, Keys: f.keys, Tokens: tokens, LoopID: f.loop, Limits: limits, Now: time.Now, Actions: f.actions}
 	}
-	who := people{f.s.db}
+	who := people{f.s.db, f.domains.gateway}
 	f.intake = &imip.Intake{Rules: rules, Directory: who, Tokens: tokens,
-		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.s.sched, Quarantine: who, Policies: who, Bounces: who.bounced(f.s.sched),
-		Limiter: &imip.Buckets{}, LoopID: loop, Now: time.Now, Log: f.s.log}
+		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.before(f.s.sched), Quarantine: who, Policies: who, Bounces: who.bounced(f.s.sched),
+		Limiter: &imip.Buckets{}, LoopID: f.loop, Now: time.Now, Log: f.s.log}
 	return nil
 }
 

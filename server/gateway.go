@@ -101,7 +101,7 @@ func (b *backends) token(ctx context.Context, domain, token string) (bool, error
 // lmtp carries messages to a backend that takes mails.
 func (b *backends) lmtp(addr string) scheduling.Transport {
 	f := b.f
-	return &imip.Transport{Rules: f.mailRules, Submit: &imip.LMTP{Addr: addr, Dial: f.out.Dialer.DialContext, Hello: "localhost"}, Keys: f.keys, Limits: CalendarLimits(f.s.cfg), Now: time.Now}
+	return &imip.Transport{Rules: f.mailRules, Submit: &imip.LMTP{Addr: addr, Dial: f.out.Dialer.DialContext, Hello: "localhost"}, Keys: f.keys, LoopID: f.loop, Limits: CalendarLimits(f.s.cfg), Now: time.Now}
 }
 
 // BackendInfo is shown once, when a gateway is set up.

@@ -15,8 +15,12 @@ import (
 )
 
 // people answers the mail intake's questions about who lives here, and keeps
-// mail that nothing vouches for until its recipient decides.
-type people struct{ db *storage.DB }
+// mail that nothing vouches for until its recipient decides. Who has his
+// calendar in a backend lives here too, but has no page to decide on.
+type people struct {
+	db      *storage.DB
+	gateway func(domain string) bool // nil: there are no such domains
+}
 
 func (p people) Local(ctx context.Context, a calendar.Address) (bool, error) {
 	found, err := p.db.Recipients(ctx, []string{a.Key()})
@@ -24,15 +28,28 @@ func (p people) Local(ctx context.Context, a calendar.Address) (bool, error) {
 		return false, err
 	}
 	r, ok := found[a.Key()]
-	return ok && !r.Account.Disabled && r.Account.Kind != storage.KindGroup, nil
+	if !ok {
+		return p.elsewhere(a), nil
+	}
+	return !r.Account.Disabled && r.Account.Kind != storage.KindGroup, nil
 }
 
+// elsewhere tells whether somebody without an account has his calendar in a
+// backend.
+func (p people) elsewhere(a calendar.Address) bool {
+	return p.gateway != nil && p.gateway(a.Domain())
+}
+
+// Keep puts a mail where its recipient decides about it.
 func (p people) Keep(ctx context.Context, h imip.Held) error {
 	found, err := p.db.Recipients(ctx, []string{h.Recipient.Key()})
 	if err != nil {
 		return err
 	}
 	r, ok := found[h.Recipient.Key()]
+	if !ok && p.elsewhere(h.Recipient) {
+		return imip.ErrNotKept
+	}
 	if !ok {
 		return nil // the account went away meanwhile
 	}

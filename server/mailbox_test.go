@@ -21,7 +21,7 @@ func TestAdmit(t *testing.T) {
 		t.Run(string(e), func(t *testing.T) {
 			t.Parallel()
 			db := storagetest.Open(t, e)
-			p := people{db}
+			p := people{db: db}
 			a, err := db.CreateAccount(t.Context(), storage.Account{Handle: "alice", Emails: []string{"alice@alpha.test"}})
 			if err != nil {
 				t.Fatal(err)

@@ -70,8 +70,12 @@ type Held struct {
 	At        time.Time
 }
 
+// ErrNotKept says that a recipient cannot decide about mail here: his calendar
+// is in another system. Such mail is refused, so that its sender knows.
+var ErrNotKept = errors.New("imip: the recipient does not decide about mail here")
+
 // Quarantine keeps mails for users to decide. A mail kept twice (same
-// recipient and Message-ID) need be kept once only.
+// recipient and Message-ID) need be kept once only. ErrNotKept is permanent.
 type Quarantine interface {
 	Keep(ctx context.Context, h Held) error
 }
@@ -320,7 +324,10 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 			held.Detail = cleanLine(err.Error(), 300)
 		}
 		in.log().InfoContext(ctx, "mail kept for its recipient", "reason", string(why), "detail", held.Detail, "message_id", m.MessageID)
-		if err := in.Quarantine.Keep(ctx, held); err != nil {
+		switch err := in.Quarantine.Keep(ctx, held); {
+		case errors.Is(err, ErrNotKept):
+			return reply(550, "5.7.1", "not taken for this recipient: "+string(why)+" "+held.Detail)
+		case err != nil:
 			in.log().ErrorContext(ctx, "mail not kept", "error", err)
 			return reply(451, "4.3.0", "try again later")
 		}

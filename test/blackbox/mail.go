@@ -39,7 +39,12 @@ type Catcher struct {
 }
 
 // NewCatcher runs one until the end of the test.
-func NewCatcher(t testing.TB) *Catcher {
+func NewCatcher(t testing.TB) *Catcher { t.Helper(); return newCatcher(t, false) }
+
+// NewLMTPCatcher runs one that speaks LMTP.
+func NewLMTPCatcher(t testing.TB) *Catcher { t.Helper(); return newCatcher(t, true) }
+
+func newCatcher(t testing.TB, lmtp bool) *Catcher {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -47,7 +52,7 @@ func NewCatcher(t testing.TB) *Catcher {
 	}
 	c := &Catcher{Addr: l.Addr().String()}
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &catch{c: c}, nil }))
-	srv.Domain, srv.ReadTimeout, srv.WriteTimeout = "mail.test", time.Minute, time.Minute
+	srv.LMTP, srv.Domain, srv.ReadTimeout, srv.WriteTimeout = lmtp, "mail.test", time.Minute, time.Minute
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return c
