@@ -82,18 +82,23 @@ func checkBooking(c UserChange) error {
 	return nil
 }
 
-// booking reads the columns of a file that are about rooms.
+// booking reads moreColumns.
 func (r *CSVRow) booking(get func(string) string) error {
 	if v := get("auto_accept"); v != "" {
 		if err := checkAuto(v); err != nil {
 			return err
 		}
-		r.Booking.AutoAccept = &v
+		r.More.AutoAccept = &v
 	}
 	if by := cells(get("book_by")); by != nil {
-		r.Booking.BookBy = &by
+		r.More.BookBy = &by
 	}
-	for name, to := range map[string]**int{"book_days": &r.Booking.BookDays, "capacity": &r.Booking.Capacity} {
+	for name, to := range map[string]**[]string{"read_proxies": &r.More.ReadProxies, "write_proxies": &r.More.WriteProxies} {
+		if list := cells(get(name)); list != nil {
+			*to = &list
+		}
+	}
+	for name, to := range map[string]**int{"book_days": &r.More.BookDays, "capacity": &r.More.Capacity} {
 		v := get(name)
 		if v == "" {
 			continue
@@ -104,27 +109,47 @@ func (r *CSVRow) booking(get func(string) string) error {
 		}
 		*to = &n
 	}
-	if r.Kind == "group" && (r.Booking.AutoAccept != nil || r.Booking.BookBy != nil || r.Booking.BookDays != nil || r.Booking.Capacity != nil) {
+	if r.Kind == "group" && (r.More.ReadProxies != nil || r.More.WriteProxies != nil) {
+		return usage("a group has no calendars that somebody could look after; read_proxies and write_proxies are for the others")
+	}
+	if r.Kind == "group" && (r.More.AutoAccept != nil || r.More.BookBy != nil || r.More.BookDays != nil || r.More.Capacity != nil) {
 		return usage("a group is not booked; auto_accept, book_by, book_days and capacity are for rooms and resources")
 	}
-	return checkBooking(r.Booking)
+	return checkBooking(r.More)
 }
 
-// bookingOfRows brings the accounts of a file to what it says about booking.
+// named are the proxies that a row names.
+func (r *CSVRow) named() (out []string) {
+	for _, list := range []*[]string{r.More.ReadProxies, r.More.WriteProxies} {
+		if list != nil {
+			out = append(out, *list...)
+		}
+	}
+	return slices.DeleteFunc(out, func(n string) bool { return n == "none" })
+}
+
+// bookingOfRows brings the accounts of a file to what it says about booking and
+// proxies.
 func (a *Admin) bookingOfRows(ctx context.Context, rows []CSVRow) error {
 	for _, r := range rows {
-		if reflect.DeepEqual(r.Booking, UserChange{}) {
+		if reflect.DeepEqual(r.More, UserChange{}) {
 			continue
 		}
 		acc, err := a.db.AccountByHandle(ctx, r.Name)
 		if err != nil {
 			return err
 		}
-		before := acc.Settings
-		if r.Booking.AutoAccept != nil {
-			acc.Settings.AutoAccept = *r.Booking.AutoAccept
+		if err := a.setProxies(ctx, acc, r.More); err != nil {
+			return err
 		}
-		if err := a.setBooking(ctx, &acc, r.Booking); err != nil {
+		if r.More.AutoAccept == nil && r.More.BookBy == nil && r.More.BookDays == nil && r.More.Capacity == nil {
+			continue
+		}
+		before := acc.Settings
+		if r.More.AutoAccept != nil {
+			acc.Settings.AutoAccept = *r.More.AutoAccept
+		}
+		if err := a.setBooking(ctx, &acc, r.More); err != nil {
 			return err
 		}
 		if reflect.DeepEqual(before, acc.Settings) {

@@ -21,8 +21,9 @@ import (
 // stand in any order and all but name may be missing.
 var CSVHeader = []string{"name", "kind", "emails", "display_name", "password", "rights", "members", "uuid"}
 
-// roomColumns may follow; they say how a room or resource is booked.
-var roomColumns = []string{"auto_accept", "book_by", "book_days", "capacity"}
+// moreColumns may follow: how a room or resource is booked, and who looks after
+// an account.
+var moreColumns = []string{"auto_accept", "book_by", "book_days", "capacity", "read_proxies", "write_proxies"}
 
 const (
 	maxCSV     = 64 << 20 // octets
@@ -41,7 +42,7 @@ type CSVRow struct {
 	Rights      []string
 	Members     []string
 	UUID        string
-	Booking     UserChange // AutoAccept, BookBy, BookDays and Capacity where the file says them
+	More        UserChange // what moreColumns say, where they do
 }
 
 // RowError is what is wrong with one line of a file.
@@ -80,8 +81,8 @@ func ParseUsersCSV(r io.Reader) ([]CSVRow, error) {
 	at := map[string]int{}
 	for i, h := range head {
 		h = strings.ToLower(strings.TrimSpace(h))
-		if !slices.Contains(CSVHeader, h) && !slices.Contains(roomColumns, h) {
-			return nil, explained(ErrUsage, "unknown column %q in the first line; the columns are %s, and for rooms %s", h, strings.Join(CSVHeader, ","), strings.Join(roomColumns, ","))
+		if !slices.Contains(CSVHeader, h) && !slices.Contains(moreColumns, h) {
+			return nil, explained(ErrUsage, "unknown column %q in the first line; the columns are %s, and %s", h, strings.Join(CSVHeader, ","), strings.Join(moreColumns, ","))
 		}
 		if _, twice := at[h]; twice {
 			return nil, explained(ErrUsage, "the column %s is there twice", h)
@@ -229,7 +230,10 @@ func (a *Admin) ImportUsers(ctx context.Context, r io.Reader) (ImportResult, err
 		for _, m := range r.Members {
 			keys = append(keys, "handle:"+m)
 		}
-		if by := r.Booking.BookBy; by != nil {
+		for _, who := range r.named() {
+			keys = append(keys, "handle:"+who)
+		}
+		if by := r.More.BookBy; by != nil {
 			for _, who := range *by {
 				if isHandle(who) {
 					keys = append(keys, "handle:"+who)
@@ -313,7 +317,12 @@ func checkAgainst(rows []CSVRow, have map[string]storage.Recipient) (bad RowErro
 		if o, ok := have["urn:uuid:"+r.UUID]; ok && r.UUID != "" && o.Account.Handle != r.Name {
 			wrong("the uuid %s belongs to %s", r.UUID, o.Account.Handle)
 		}
-		if by := r.Booking.BookBy; by != nil {
+		for _, who := range r.named() {
+			if _, ok := have["handle:"+who]; !ok && !inFile[who] {
+				wrong("the proxy %s does not exist and is not in the file", who)
+			}
+		}
+		if by := r.More.BookBy; by != nil {
 			for _, who := range *by {
 				if _, ok := have["handle:"+who]; !ok && !inFile[who] && isHandle(who) {
 					wrong("%s, who may book it, does not exist and is not in the file", who)

@@ -52,6 +52,8 @@ type UserChange struct {
 	BookDays     *int      // 0: no limit
 	Capacity     *int      // 0: not said
 	EmailAlarms  *string   // owner, everybody, nobody
+	ReadProxies  *[]string // who reads its calendars, people and groups; "none": nobody
+	WriteProxies *[]string // who acts for it
 	Emails       *[]string
 	AddEmails    []string
 	RemoveEmails []string
@@ -320,6 +322,9 @@ func (a *Admin) SetUser(ctx context.Context, name string, c UserChange) (UserInf
 	if err := checkEmails(append(slices.Clone(c.AddEmails), c.RemoveEmails...)); err != nil {
 		return UserInfo{}, err
 	}
+	if err := a.setProxies(ctx, acc, c); err != nil {
+		return UserInfo{}, err
+	}
 	out, err := a.db.UpdateAccount(ctx, acc.ID, change)
 	if err != nil {
 		return UserInfo{}, taken(err)
@@ -353,6 +358,12 @@ func describeChange(c UserChange) string {
 	}
 	if c.EmailAlarms != nil {
 		add("email-alarms", *c.EmailAlarms)
+	}
+	if c.ReadProxies != nil {
+		add("read-proxies", *c.ReadProxies)
+	}
+	if c.WriteProxies != nil {
+		add("write-proxies", *c.WriteProxies)
 	}
 	if c.Emails != nil {
 		add("emails", *c.Emails)

@@ -15,6 +15,7 @@ type userCmd struct {
 	Add     userAddCmd     `cmd:"" help:"Create an account with its calendars."`
 	List    userListCmd    `cmd:"" help:"List accounts."`
 	Set     userSetCmd     `cmd:"" help:"Change an account."`
+	Proxies userProxiesCmd `cmd:"" help:"List who reads the calendars of an account or acts for it."`
 	Passwd  userPasswdCmd  `cmd:"" help:"Set a password."`
 	Disable userDisableCmd `cmd:"" help:"Keep an account from signing in; it acts at once."`
 	Enable  userEnableCmd  `cmd:"" help:"Let a disabled account sign in again; a removal that was put off is called off."`
@@ -29,7 +30,8 @@ type userImportCmd struct {
 func (userImportCmd) Help() string {
 	return `The first line is ` + strings.Join(server.CSVHeader, ",") + `; columns may be left out.
 kind is user, group, room or resource. emails, rights (admin, read-all, none) and members (names) are separated by ";".
-Rooms and resources may have auto_accept, book_by (separated by ";"), book_days and capacity; see "kalends user set --help".
+Rooms and resources may have auto_accept, book_by (separated by ";"), book_days and capacity, and all but groups
+read_proxies and write_proxies (names, separated by ";"; none: nobody); see "kalends user set --help".
 What is empty stays as it is. Rows that are wrong are shown with their lines, and then nothing is imported.
 Importing the same file again changes nothing.`
 }
@@ -142,6 +144,8 @@ type userSetCmd struct {
 	BookBy      []string `help:"Who may book a room or resource: people and groups by name, others by address or @domain; everybody takes the limit away. Whoever is not named is declined." placeholder:"WHO"`
 	BookDays    *int     `help:"How many days ahead it may be booked; 0: no limit." placeholder:"N"`
 	Capacity    *int     `help:"How many people it holds; an event with more is treated like one that conflicts; 0: not said." placeholder:"N"`
+	WriteProxy  []string `name:"write-proxies" help:"Who acts for the account: reads and writes its calendars, invites and answers in its name; people and groups, all from now on. none: nobody." placeholder:"NAME"`
+	ReadProxy   []string `name:"read-proxies" help:"Who reads its calendars; people and groups, all from now on. none: nobody." placeholder:"NAME"`
 	EmailAlarms *string  `help:"Whom reminders by mail may reach: owner, everybody (whom they name), nobody." placeholder:"WHOM"`
 }
 
@@ -158,7 +162,13 @@ func (c *userSetCmd) Run(a *app) error {
 	if len(c.BookBy) > 0 {
 		ch.BookBy = &c.BookBy
 	}
-	if ch.BookBy == nil && ch.BookDays == nil && ch.Capacity == nil && ch.DisplayName == nil && ch.Kind == nil && ch.AutoAccept == nil && ch.EmailAlarms == nil && ch.Emails == nil && ch.Rights == nil && len(ch.AddEmails)+len(ch.RemoveEmails) == 0 {
+	if len(c.WriteProxy) > 0 {
+		ch.WriteProxies = &c.WriteProxy
+	}
+	if len(c.ReadProxy) > 0 {
+		ch.ReadProxies = &c.ReadProxy
+	}
+	if ch.WriteProxies == nil && ch.ReadProxies == nil && ch.BookBy == nil && ch.BookDays == nil && ch.Capacity == nil && ch.DisplayName == nil && ch.Kind == nil && ch.AutoAccept == nil && ch.EmailAlarms == nil && ch.Emails == nil && ch.Rights == nil && len(ch.AddEmails)+len(ch.RemoveEmails) == 0 {
 		return usageError("nothing to change; see `kalends user set --help`")
 	}
 	return a.admin(func(ad *server.Admin) error {
@@ -167,6 +177,29 @@ func (c *userSetCmd) Run(a *app) error {
 			return err
 		}
 		return a.users([]server.UserInfo{u}, false)
+	})
+}
+
+type userProxiesCmd struct {
+	Name string `arg:"" help:"Name of the account."`
+	JSON bool   `name:"json" help:"For programs."`
+}
+
+// Run lists the proxies of an account.
+func (c *userProxiesCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		list, err := ad.Proxies(a.ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return a.json(list)
+		}
+		var rows [][]string
+		for _, p := range list {
+			rows = append(rows, []string{p.Mode, p.Name, p.Kind, p.DisplayName})
+		}
+		return a.table("MODE|NAME|KIND|DISPLAY NAME", rows)
 	})
 }
 
