@@ -61,6 +61,7 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 		for i, c := range mine.Children {
 			if c.Name != "VTIMEZONE" {
 				n := stored(c)
+				answered(n, self)
 				pending(n, self, &out)
 				mine.Children[i] = n
 			}
@@ -121,6 +122,14 @@ func capped(o *calendar.Object, p Policy) *calendar.Object {
 		}
 	}
 	return o
+}
+
+// answered takes the question off the owner's line when it says his answer
+// (RFC 5545 §3.2.17), as organizers' programs leave it there.
+func answered(c *calendar.Component, self calendar.AddressSet) {
+	if own := ownLine(c, self); own != nil && partstat(own) != "NEEDS-ACTION" {
+		own.DelParam("RSVP")
+	}
 }
 
 // pending makes a new component TRANSPARENT until its owner has answered.
@@ -269,6 +278,7 @@ func (g *merge) inRule(id calendar.DateTime) bool {
 // of the same instance, or of the series when the instance is new to him.
 func (g *merge) component(c *calendar.Component, key string, was *calendar.Component) *calendar.Component {
 	n := stored(c)
+	answered(n, g.self)
 	from := was
 	if from == nil {
 		from = g.cur.master
