@@ -16,8 +16,9 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 	store := next.Clone()
 	b := read(store)
 	opt := MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID}
-	if roleOf(c.Old, by) != RoleAttendee {
-		// A copy from elsewhere, for example an invitation that came by mail.
+	if roleOf(c.Old, by) != RoleAttendee || takesOver(c.Old, store) {
+		// A copy from elsewhere, for example an invitation that came by mail, or
+		// one that his program kept up to date until now.
 		force := b.forceReply()
 		if AgentOf(organizerLine(store)) == AgentServer && !c.Silent {
 			var answers []answer
@@ -38,13 +39,11 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 	if now == nil || personKey(was) != personKey(now) {
 		return Plan{}, refuse("an attendee cannot change the ORGANIZER")
 	}
-	agent := AgentOf(was)
-	if now.Param("SCHEDULE-AGENT") != "" && AgentOf(now) != agent {
-		return Plan{}, refuse("an attendee cannot change who schedules for the ORGANIZER")
-	}
-	if agent != AgentServer { // RFC 6638 §7.1: the client answers and keeps the copy up to date
+	// RFC 6638 §7.1: with CLIENT or NONE his program answers and keeps the copy up
+	// to date. A program that leaves the parameter out changes nothing.
+	if AgentOf(was) != AgentServer || AgentOf(now) != AgentServer {
 		for _, n := range b.components() {
-			if q := n.Prop("ORGANIZER"); q != nil {
+			if q := n.Prop("ORGANIZER"); q != nil && q.Param("SCHEDULE-AGENT") == "" {
 				copyParams(q, was, "SCHEDULE-AGENT")
 			}
 		}
@@ -113,6 +112,13 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 	p.NewTag = !answerOnly(c.Old, store, by, c.ServerTransp)
 	p.ServerTransp = c.ServerTransp && openTransp(read(store), by)
 	return p, nil
+}
+
+// takesOver tells whether an attendee hands an event of which his program took
+// care to the server (RFC 6638 §7.1).
+func takesOver(old, new *calendar.Object) bool {
+	was, now := organizerLine(old), organizerLine(new)
+	return AgentOf(was) != AgentServer && now != nil && personKey(was) == personKey(now) && now.Param("SCHEDULE-AGENT") != "" && AgentOf(now) == AgentServer
 }
 
 func refuse(msg string) error { return &Error{CondAttendeeChange, msg} }
