@@ -139,6 +139,7 @@ var conditions = map[string]davxml.Name{
 	string(itip.CondUniqueObject):             davxml.CUniqueSchedulingObjectResource,
 	string(itip.CondDefaultCalendar):          davxml.CDefaultCalendarNeeded,
 	string(scheduling.CondAttendee):           davxml.CAttendeeAllowed,
+	string(scheduling.CondOrganizer):          davxml.COrganizerAllowed,
 	string(scheduling.CondUIDConflict):        davxml.CNoUIDConflict,
 	string(scheduling.CondCollection):         davxml.CCalendarCollectionLocationOK,
 }

@@ -31,6 +31,17 @@ func automatic(a storage.Account) bool {
 	return a.Settings.AutoAccept != "" && a.Settings.AutoAccept != AutoNone
 }
 
+// automatic are the attendees of an object who answer by themselves.
+func (d *delivery) automatic(o *calendar.Object) calendar.AddressSet {
+	out := calendar.AddressSet{}
+	for _, a := range itip.Attendees(o) {
+		if r, ok := d.local(a); ok && automatic(r.Account) {
+			out.Add(a)
+		}
+	}
+	return out
+}
+
 // autoLock is the UID under which a room is locked while it decides, so that
 // two events that are booked at the same time see each other.
 const autoLock = "kalends:auto-answer"
@@ -45,10 +56,10 @@ func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string)
 			return err
 		}
 		d := s.newDelivery(tx, a, "auto-accept", s.cfg.Now())
-		if org, ok := itip.Organizer(obj); ok {
-			if err := d.learn(ctx, []calendar.Address{org}); err != nil {
-				return err
-			}
+		own := addressesOf(a)[0]
+		org, _ := itip.Organizer(obj)
+		if err := d.learn(ctx, []calendar.Address{org, own}); err != nil {
+			return err
 		}
 		if err := tx.LockUIDs(ctx, []storage.UIDLock{{Owner: d.ownerOf(obj), UID: uid}, {Owner: a.ID, UID: autoLock}}); err != nil {
 			return err
@@ -57,15 +68,29 @@ func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string)
 		if err != nil || obj == nil {
 			return err
 		}
-		next, err := s.decide(ctx, d, a, row, obj)
-		if err != nil || next == nil {
+		next, left, err := s.decide(ctx, d, a, row, obj)
+		if err != nil {
 			return err
+		}
+		if r, ok := d.local(own); ok && left && r.Inbox.ID != 0 {
+			if err := d.show(row, obj, r.Inbox); err != nil {
+				return err
+			}
+		}
+		if next == nil && len(d.inbox) == 0 {
+			return nil
+		}
+		if next == nil {
+			if _, err := d.lock(ctx, nil); err != nil {
+				return err
+			}
+			return d.flush(ctx)
 		}
 		idx, err := next.Index()
 		if err != nil {
 			return err
 		}
-		_, err = s.putScheduled(ctx, tx, Put{Actor: Actor{Account: a, By: a}, Key: row.ObjectKey, Data: next.Bytes(), RequestID: "auto-accept"}, mandate{invite: true, reply: true}, next, idx)
+		_, err = s.putScheduled(ctx, tx, Put{Actor: Actor{Account: a, By: a}, Key: row.ObjectKey, Data: next.Bytes(), RequestID: "auto-accept", whole: true, items: d.inbox}, mandate{invite: true, reply: true}, next, idx)
 		return err
 	})
 	var refused *itip.Error
@@ -74,6 +99,18 @@ func (s *Service) autoAnswer(ctx context.Context, a storage.Account, uid string)
 	if errors.As(err, &refused) || errors.As(err, &invalid) || errors.As(err, &e) {
 		s.cfg.Log.Error("an invitation could not be answered automatically", "account", a.Handle, "uid", uid, "error", err)
 		return nil // trying again would end alike
+	}
+	return err
+}
+
+// show puts an invitation that a room leaves to a person into its inbox, where
+// whoever decides for it finds it (RFC 6638 §4.1).
+func (d *delivery) show(row storage.Object, obj *calendar.Object, inbox storage.CollectionKey) error {
+	item := itip.Invitation(obj, readExtra(row.Extra).OrganizerTransp, itip.MessageOptions{Now: d.now, ProdID: d.s.cfg.ProdID})
+	key := storage.ObjectKey{CollectionKey: inbox, Name: d.s.newID() + ".ics"}
+	w, err := d.row(storage.Object{ObjectKey: key, Created: micros(d.now)}, item, itip.RoleNone)
+	if err == nil {
+		d.inbox = append(d.inbox, w)
 	}
 	return err
 }
@@ -100,17 +137,18 @@ func (s *Service) attendeeCopy(ctx context.Context, tx *storage.Tx, a storage.Ac
 // instance when only some of them conflict. nil means that nothing is to be
 // answered.
 // An organizer who may not book is declined; what lies too far ahead or has
-// more people than seats is like what conflicts.
-func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, row storage.Object, obj *calendar.Object) (*calendar.Object, error) {
+// more people than seats is like what conflicts. left tells whether something
+// is left to a person.
+func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, row storage.Object, obj *calendar.Object) (next *calendar.Object, left bool, err error) {
 	self := addressesOf(a)
 	own := calendar.NewAddressSet(self...)
 	mode, book := a.Settings.AutoAccept, s.bookingOf(a)
 	if ok, err := d.mayBook(ctx, a, obj); err != nil {
-		return nil, err
+		return nil, false, err
 	} else if !ok {
 		mode = AutoDeclineAlways
 	}
-	next := obj.Clone()
+	next = obj.Clone()
 	now := s.cfg.Now()
 	zones := calendar.NewZones(obj, time.UTC)
 	// Instances by the component that describes them.
@@ -122,7 +160,7 @@ func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, ro
 	var until time.Time // the end of what is looked at
 	for in, err := range obj.Instances(zones, now, time.Time{}, calendar.NewBudget()) {
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if n++; n == 1 {
 			until = in.Start.Add(autoHorizon)
@@ -135,7 +173,7 @@ func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, ro
 		}
 		if asks && len(seen) == 0 {
 			if taken, err = s.taken(ctx, d.tx, a, row.UID, in.Start, until); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 		}
 		if len(free[in.Component])+len(busy[in.Component]) == 0 {
@@ -157,6 +195,7 @@ func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, ro
 	// others are answered one by one.
 	except := map[string][]calendar.Instance{}
 	for _, c := range seen {
+		left = left || mode != AutoDeclineAlways && (len(free[c]) > 0 && !accepts || len(busy[c]) > 0 && !declines)
 		switch {
 		case mode == AutoDeclineAlways:
 			give(c, statusDeclined)
@@ -185,15 +224,15 @@ func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, ro
 			id := in.ID
 			with, err := itip.Respond(next, self, answer, &id, itip.RespondOptions{})
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			next, answered = with, true
 		}
 	}
 	if !answered {
-		return nil, nil
+		next = nil
 	}
-	return next, nil
+	return next, left, nil
 }
 
 // setAnswer writes an answer into the owner's line of a component.

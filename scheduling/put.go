@@ -16,7 +16,8 @@ const (
 	CondUIDConflict Condition = "no-uid-conflict"
 	CondComponent   Condition = "supported-calendar-component"
 	CondCollection  Condition = "calendar-collection-location-ok"
-	CondAttendee    Condition = "attendee-allowed" // as CalendarServer names it
+	CondAttendee    Condition = "attendee-allowed"  // as CalendarServer names it
+	CondOrganizer   Condition = "organizer-allowed" // as CalendarServer names it
 )
 
 // Put stores a calendar object. Together with it, in the same transaction,
@@ -207,7 +208,8 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 	if err := uidFree(slot, p.Key, idx, true); err != nil {
 		return Result{}, err
 	}
-	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), SentBy: p.Actor.sentBy(), Now: now, Silent: p.Silent || p.NoScheduling, AllowReset: sawLatest(p), ProdID: s.cfg.ProdID}
+	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), SentBy: p.Actor.sentBy(), Now: now, Silent: p.Silent || p.NoScheduling,
+		AllowReset: sawLatest(p), Automatic: d.automatic(obj), Force: p.whole, ProdID: s.cfg.ProdID}
 	own := storage.Object{ObjectKey: p.Key, Created: now.UnixMicro(), Modified: now.UnixMicro()}
 	var ex extra
 	if slot.Existing != nil {
@@ -223,6 +225,9 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 	}
 	if slot.Existing == nil && !p.NoScheduling {
 		if err := d.invited(ctx, obj); err != nil {
+			return Result{}, err
+		}
+		if err := mayInvite(p.Actor.Account, obj); err != nil {
 			return Result{}, err
 		}
 	}
@@ -253,6 +258,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 	if err := d.send(ctx, plan.Messages, c.Old, plan.Store, false); err != nil {
 		return Result{}, err
 	}
+	d.inbox = append(d.inbox, p.items...)
 	cols, err := d.lock(ctx, &p.Key.CollectionKey)
 	if err != nil {
 		return Result{}, err
@@ -292,6 +298,18 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 // of being a stale copy's.
 func sawLatest(p Put) bool {
 	return p.IfScheduleTag == "" && len(p.IfMatch) > 0 && !slices.Contains(p.IfMatch, "*")
+}
+
+// mayInvite refuses a new event by which a room or a resource would invite
+// others: it is invited itself, and nobody reads the answers that come back to it.
+func mayInvite(a storage.Account, obj *calendar.Object) error {
+	by := calendar.NewAddressSet(addressesOf(a)...)
+	org, ok := itip.Organizer(obj)
+	if !ok || a.Kind != storage.KindRoom && a.Kind != storage.KindResource || !by.Has(org) ||
+		!slices.ContainsFunc(itip.Attendees(obj), func(p calendar.Address) bool { return !by.Has(p) }) {
+		return nil
+	}
+	return &Error{Condition: CondOrganizer, Msg: "a room or resource invites nobody; book it from a calendar of your own"}
 }
 
 // invited refuses a new attendee's object when its organizer is one of ours and

@@ -127,6 +127,11 @@ type Put struct {
 	Silent        bool   // Schedule-Reply: F
 	NoScheduling  bool   // import of past data: store, tell nobody
 	RequestID     string
+
+	// A room's answer lists all that its copy has (whole), and brings along inbox
+	// items about what it leaves to a person.
+	whole bool
+	items []storage.Write
 }
 
 // Actor is who does it on whose calendars.

@@ -30,6 +30,23 @@ func newMessage(o *calendar.Object, method string, from calendar.Address, to []c
 	return Message{Method: method, Component: o.Kind(), UID: o.UID(), Originator: from, Recipients: to, Object: o, Kind: kind}
 }
 
+// Invitation is the REQUEST that an attendee's copy came from, as an inbox item
+// shows it; organizerTransp is what is kept beside the copy.
+func Invitation(copy *calendar.Object, organizerTransp string, opt MessageOptions) *calendar.Object {
+	s := read(copy)
+	var comps []*calendar.Component
+	for _, c := range s.components() {
+		n := clean(c)
+		if organizerTransp != "" {
+			setTransp(n, transpFor(organizerTransp, s.keyAt(c)))
+		}
+		comps = append(comps, n)
+	}
+	o := s.wrap(comps)
+	envelope(o, "REQUEST", opt)
+	return o
+}
+
 // RefreshFor tells other attendees what changed in the organizer's copy
 // through a REPLY: everybody gets his own view of the object (RFC 6638
 // §3.2.2, the second table). The messages make no inbox items. Recipients who

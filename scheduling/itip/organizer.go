@@ -147,7 +147,7 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 			case w == nil && ch.Silent: // an import brings its answers along
 			case w == nil || again: // RFC 6638 §3.2.8
 				setPartstat(q, "NEEDS-ACTION")
-			case sent == "NEEDS-ACTION" && partstat(w) != sent && (insists || ch.AllowReset && touched):
+			case sent == "NEEDS-ACTION" && partstat(w) != sent && (insists || ch.AllowReset && touched || ch.Automatic.Has(calendar.Address(q.Value())) && sequenceOf(n) > sequenceOf(was)):
 				setPartstat(q, sent)
 			default:
 				if v := partstat(w); v != sent {

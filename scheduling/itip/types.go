@@ -89,6 +89,9 @@ type Change struct {
 	// false for a PUT with If-Schedule-Tag-Match, whose client may not have
 	// seen the latest answers (RFC 6638 §3.2.10).
 	AllowReset bool
+	// Automatic are attendees who answer by themselves: a component with a higher
+	// SEQUENCE that sets one of them to NEEDS-ACTION asks him again.
+	Automatic calendar.AddressSet
 }
 
 // Limits bound what one change may cause; 0 means the default.
