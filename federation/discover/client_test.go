@@ -155,6 +155,8 @@ func get(t testing.TB, client *http.Client, u string, id *Identity) (string, err
 	return string(b), err
 }
 
+// A42: what is connected to is checked at each connection, however the address
+// is written and wherever it came from.
 func TestDialer(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -342,6 +344,7 @@ func TestIdentityPools(t *testing.T) {
 	}
 }
 
+// A42, A43: each hop is checked, and there are not many.
 func TestClientRedirects(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
@@ -484,6 +487,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// A43: no answer is read without a limit.
 func TestReadLimitedAndRoots(t *testing.T) {
 	t.Parallel()
 	if b, err := ReadLimited(strings.NewReader("12345"), 5); err != nil || string(b) != "12345" {

@@ -18,6 +18,8 @@ import (
 
 func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }
 
+// A42, A43: key documents are small, by TLS, from checked addresses, and come
+// without redirects.
 func TestKeyLookup(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
