@@ -284,15 +284,13 @@ func (q *request) calendarQuery(rep *davxml.CalendarQuery) error {
 	}
 	budget := calendar.NewBudget()
 	count := 0
-	for _, sub := range over {
-		for _, part := range alternatives(filter) {
-			more, err := sub.queryOne(m, rep, part, budget, &count)
-			if err != nil {
-				return q.abort(m, err)
-			}
-			if !more {
-				return q.end(m)
-			}
+	for _, part := range alternatives(filter) {
+		more, err := q.queryOne(m, rep, part, over, budget, &count)
+		if err != nil {
+			return q.abort(m, err)
+		}
+		if !more {
+			break
 		}
 	}
 	return q.end(m)
@@ -314,7 +312,9 @@ func (q *request) queryZone(rep *davxml.CalendarQuery) (err error) {
 	return nil
 }
 
-func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, filter *calendar.CompFilter, budget *calendar.Budget, count *int) (bool, error) {
+// queryOne answers one alternative of a query over the calendars that it covers; false
+// says that the answer is full.
+func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, filter *calendar.CompFilter, over []*request, budget *calendar.Budget, count *int) (bool, error) {
 	w := filter.Window()
 	sel := storage.ObjectQuery{Columns: q.columns(&rep.PropSpec)}
 	if w.Component != "" {
@@ -328,16 +328,23 @@ func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, fil
 	if !exact {
 		sel.Columns |= storage.ColumnData
 	}
-	found := q.candidates(sel, &w)
+	found := q.candidates(over, sel, &w)
 	if items.has(q.path.Kind) { // the scope is one object: the filter alone decides
 		found, exact = q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData), false
 	}
-	zone := q.zoneOf(q.found.Collection)
+	var in *request // the calendar that o is in
+	var zone *time.Location
 	for o, err := range found {
 		if err != nil {
 			return false, err
 		}
-		r := q.member(&o)
+		if in == nil || in.found.Collection.ID != o.ID {
+			if in = calendarOf(over, o.ID); in == nil {
+				continue
+			}
+			zone = in.zoneOf(in.found.Collection)
+		}
+		r := in.member(&o)
 		if r.view == viewNone {
 			continue
 		}
@@ -362,7 +369,7 @@ func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, fil
 			return false, nil
 		}
 		*count++
-		q.respond(m, r, &rep.PropSpec)
+		in.respond(m, r, &rep.PropSpec)
 		if m.Err() != nil {
 			return false, nil
 		}
@@ -370,12 +377,31 @@ func (q *request) queryOne(m *davxml.Multistatus, rep *davxml.CalendarQuery, fil
 	return true, nil
 }
 
-// candidates are the objects that the index leaves over. What is asked of the
-// UID the index answers alone, whatever the collation and the kind of match.
-func (q *request) candidates(sel storage.ObjectQuery, w *calendar.Window) iter.Seq2[storage.Object, error] {
-	k := q.found.Collection.CollectionKey
+func calendarOf(over []*request, id storage.CollectionID) *request {
+	for _, sub := range over {
+		if sub.found.Collection.ID == id {
+			return sub
+		}
+	}
+	return nil
+}
+
+// candidates are the objects that the index leaves over in the calendars of a query,
+// by one statement or two. What is asked of the UID the index answers alone, whatever
+// the collation and the kind of match.
+func (q *request) candidates(over []*request, sel storage.ObjectQuery, w *calendar.Window) iter.Seq2[storage.Object, error] {
+	find := func(sel storage.ObjectQuery) iter.Seq2[storage.Object, error] {
+		if q.path.Kind != KindHome {
+			return q.h.db.Select(q.ctx, q.found.Collection.CollectionKey, sel)
+		}
+		var in []storage.CollectionID
+		for _, sub := range over {
+			in = append(in, sub.found.Collection.ID)
+		}
+		return q.h.db.SelectIn(q.ctx, q.found.Home.ID, in, sel)
+	}
 	if w.UID == nil {
-		return q.h.db.Select(q.ctx, k, sel)
+		return find(sel)
 	}
 	if w.UID.Collation == davxml.CollationOctet {
 		if w.UID.MatchType == davxml.MatchEquals {
@@ -383,34 +409,34 @@ func (q *request) candidates(sel storage.ObjectQuery, w *calendar.Window) iter.S
 		} else {
 			sel.UIDPart = w.UID.Text
 		}
-		return func(yield func(storage.Object, error) bool) {
-			for o, err := range q.h.db.Select(q.ctx, k, sel) {
-				if err == nil && !w.UID.Matches(o.UID) {
-					continue
-				}
-				if !yield(o, err) {
-					return
-				}
-			}
-		}
+		return matching(find(sel), w)
 	}
 	// Collations are not the database's business: UIDs are compared here, and
 	// only what matches is read.
 	return func(yield func(storage.Object, error) bool) {
 		cols := sel.Columns
 		sel.Columns = storage.ColumnsMeta
-		var names []string
-		for o, err := range q.h.db.Select(q.ctx, k, sel) {
+		sel.UIDs = []string{}
+		for o, err := range matching(find(sel), w) {
 			if err != nil {
 				yield(o, err)
 				return
 			}
-			if w.UID.Matches(o.UID) {
-				names = append(names, o.Name)
-			}
+			sel.UIDs = append(sel.UIDs, o.UID)
 		}
-		for o, err := range q.h.db.Get(q.ctx, k, names, cols) {
-			if err == nil && o.Missing() { // deleted since
+		if len(sel.UIDs) == 0 {
+			return
+		}
+		sel.Columns = cols
+		find(sel)(yield)
+	}
+}
+
+// matching are the objects whose UID is asked for.
+func matching(found iter.Seq2[storage.Object, error], w *calendar.Window) iter.Seq2[storage.Object, error] {
+	return func(yield func(storage.Object, error) bool) {
+		for o, err := range found {
+			if err == nil && !w.UID.Matches(o.UID) {
 				continue
 			}
 			if !yield(o, err) {

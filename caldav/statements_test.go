@@ -128,7 +128,7 @@ func TestStatements(t *testing.T) {
 		}
 
 		// The home: from 7 collections to 40.
-		poll := func() (ns [4]int) {
+		poll := func() (ns [8]int) {
 			const props = all + "<D:sync-token/><CS:getctag/><C:supported-calendar-component-set/><C:calendar-timezone/><I:calendar-color/>"
 			ns[0], _ = w.statements("PROPFIND", "/dav/calendars/user01/", "Depth: 1", propfind(props), 207)
 			ns[1], _ = w.statements("PROPFIND", "/dav/calendars/user01/", "Depth: 0", propfind("<D:sync-token/>"), 207)
@@ -136,6 +136,11 @@ func TestStatements(t *testing.T) {
 			token := w.do("user01", "REPORT", "/dav/calendars/user01/", "", homeSync("", "1", "")).token()
 			w.do("user01", "PROPPATCH", "/dav/calendars/user01/few/", "", propset("<D:displayname>x</D:displayname>")).want(207)
 			ns[3], _ = w.statements("REPORT", "/dav/calendars/user01/", "", homeSync(token, "1", ""), 207)
+			ns[4], _ = w.statements("REPORT", "/dav/calendars/user01/", "Depth: 1", calendarQuery("<C:calendar-data/>", week, ""), 207)
+			for i, match := range []string{`collation="i;octet">-`, `match-type="ends-with">1`} {
+				ns[5+i], _ = w.statements("REPORT", "/dav/calendars/user01/", "Depth: 1", calendarQuery("", `><C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match `+match+`</C:text-match></C:prop-filter></C:comp-filter>`, ""), 207)
+			}
+			ns[7], _ = w.statements("REPORT", "/dav/calendars/user01/", "Depth: 1", `<C:free-busy-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:time-range start="20260101T000000Z" end="20260301T000000Z"/></C:free-busy-query>`, 200)
 			return ns
 		}
 		before := poll()

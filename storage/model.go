@@ -214,6 +214,7 @@ type ObjectQuery struct {
 	Components []string // any of these; empty: all
 	UID        string   // "": all
 	UIDPart    string   // octets within the UID; "": all
+	UIDs       []string // any of these; empty: all
 	From, To   int64    // overlap of [Start, End) with [From, To); both 0: all
 	Flags      Flags    // objects with any of these; 0: all
 	Columns    Columns

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"iter"
+	"strings"
 )
 
 // stream runs a query and yields its rows; the statement runs again for each
@@ -82,6 +83,25 @@ func (tx *Tx) Select(ctx context.Context, k CollectionKey, q ObjectQuery) iter.S
 	return selectObjects(ctx, tx.here, k, q)
 }
 
+// SelectIn is Select in several collections of an account, by one statement: in the
+// order of the collections, then of names.
+func (db *DB) SelectIn(ctx context.Context, account AccountID, in []CollectionID, q ObjectQuery) iter.Seq2[Object, error] {
+	list, err := jsonText(in)
+	if err != nil || len(in) == 0 {
+		return func(yield func(Object, error) bool) {
+			if err != nil {
+				yield(Object{}, err)
+			}
+		}
+	}
+	text := `SELECT ` + objectColumns(q.Columns) + ` FROM @list($2; c) JOIN object o ON o.account_id = $1 AND o.collection_id = CAST(c.value AS BIGINT) WHERE true`
+	args := []any{int64(account), list}
+	if q.UID != "" {
+		text, args = text+` AND o.uid = $3`, append(args, q.UID)
+	}
+	return selectWhere(ctx, db.read, q, text, `replace(o.uid, %, '') <> o.uid`, `c.n, o.name`, args)
+}
+
 // The sum keeps planners to the index of UIDs (see migration 0003).
 const (
 	fromCollection = ` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2`
@@ -94,12 +114,19 @@ func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQue
 	if q.UID != "" {
 		text, args = `SELECT `+objectColumns(q.Columns)+fromUID, append(args, q.UID)
 	}
+	// For a part of the UID the index on UIDs is read, not the objects.
+	return selectWhere(ctx, run, q, text, `o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id + 0 = $2 AND replace(u.uid, %, '') <> u.uid)`, `o.name`, args)
+}
+
+// selectWhere adds the conditions of a query to a statement and runs it; part is the
+// condition on a part of the UID, with % for the part.
+func selectWhere(ctx context.Context, run runner, q ObjectQuery, text, part, order string, args []any) iter.Seq2[Object, error] {
 	param := func(v any) string {
 		args = append(args, v)
 		return parameterNames[len(args)]
 	}
-	if q.UIDPart != "" { // the index on UIDs is read, not the objects
-		text += ` AND o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id + 0 = $2 AND replace(u.uid, ` + param(q.UIDPart) + `, '') <> u.uid)`
+	if q.UIDPart != "" {
+		text += ` AND ` + strings.Replace(part, "%", param(q.UIDPart), 1)
 	}
 	if q.From != 0 || q.To != 0 {
 		// What has no length lies in the range when it begins in it (RFC 4791 §9.9).
@@ -113,10 +140,17 @@ func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQue
 		}
 		text += ` AND o.component IN (SELECT v.value FROM @list(` + param(list) + `; v))`
 	}
+	if len(q.UIDs) > 0 {
+		list, err := jsonText(q.UIDs)
+		if err != nil {
+			return func(yield func(Object, error) bool) { yield(Object{}, err) }
+		}
+		text += ` AND o.uid IN (SELECT w.value FROM @list(` + param(list) + `; w))`
+	}
 	if q.Flags != 0 {
 		text += ` AND (o.flags & ` + param(int64(q.Flags)) + `) <> 0`
 	}
-	text += ` ORDER BY o.name`
+	text += ` ORDER BY ` + order
 	if q.Limit > 0 {
 		text += ` LIMIT ` + param(int64(q.Limit))
 	}

@@ -329,6 +329,33 @@ func testReads(t *testing.T, db *storage.DB) {
 	equal(t, "edges", selected(storage.ObjectQuery{From: 1049, To: 1200, Columns: storage.ColumnData}), "10 11")
 	equal(t, "no length", selected(storage.ObjectQuery{From: 2000, To: 2001}), "20")
 	equal(t, "no length, after", selected(storage.ObjectQuery{From: 2001, To: 2100}), "")
+	equal(t, "UIDs", selected(storage.ObjectQuery{UIDs: []string{"u3", "u11", "none"}}), "03 11")
+
+	// Several collections at once, in their order; those of others are not seen.
+	second := calendarOf(t, db, a, "tasks")
+	stranger := calendarOf(t, db, user(t, db, "mallory"), "calendar")
+	apply(t, db, put(object(second, "x.ics", "u3", "e")), put(object(second, "y.ics", "other", "e")))
+	apply(t, db, put(object(stranger, "z.ics", "u3", "e")))
+	both := func(q storage.ObjectQuery) string {
+		t.Helper()
+		var out []string
+		for o, err := range db.SelectIn(bg, k.Account, []storage.CollectionID{second.ID, stranger.ID, k.ID}, q) {
+			ok(t, err)
+			name := strings.TrimSuffix(o.Name, ".ics")
+			if o.CollectionKey == second {
+				name = "second/" + name
+			}
+			out = append(out, name)
+		}
+		return strings.Join(out, " ")
+	}
+	equal(t, "one UID in two", both(storage.ObjectQuery{UID: "u3"}), "second/x 03")
+	equal(t, "part of UIDs in two", both(storage.ObjectQuery{UIDPart: "th"}), "second/y")
+	equal(t, "UIDs in two", both(storage.ObjectQuery{UIDs: []string{"other", "u4"}, Columns: storage.ColumnData}), "second/y 04")
+	equal(t, "range in two", both(storage.ObjectQuery{From: 1050, To: 1301}), "second/x second/y 11 12 13")
+	for o, err := range db.SelectIn(bg, k.Account, nil, storage.ObjectQuery{}) {
+		t.Errorf("nothing asked for gives %v, %v", o.Name, err)
+	}
 	equal(t, "components", selected(storage.ObjectQuery{Components: []string{"VTODO", "VJOURNAL"}}), "09 19 29")
 	equal(t, "uid", selected(storage.ObjectQuery{UID: "u7"}), "07")
 	equal(t, "limit", selected(storage.ObjectQuery{Limit: 2}), "00 01")
