@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kalends/kalends/caldav"
+	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 	"github.com/kalends/kalends/storage/storagetest"
@@ -73,7 +74,8 @@ func newWorld(t *testing.T, db *storage.DB) *world {
 func newWorldWith(t *testing.T, db *storage.DB, change func(*caldav.Config)) *world {
 	t.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w := &world{t: t, db: db, sched: scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Log: quiet, Node: "test", RefreshDelay: time.Millisecond})}
+	w := &world{t: t, db: db, sched: scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Log: quiet, Node: "test", RefreshDelay: time.Millisecond,
+		Rules: calendar.Rules{MinDate: caldav.MinDate, MaxDate: caldav.MaxDate}})}
 	cfg := caldav.Config{Refusals: caldav.Refusals{Denied: errDenied, Slow: errSlow}, Log: quiet, MaxBody: 1 << 20}
 	change(&cfg)
 	h := caldav.New(db, w.sched, namePassword{}, cfg)

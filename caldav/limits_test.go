@@ -48,6 +48,35 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// RFC 4791 §5.2.6, §5.2.7: dates that no calendar has are refused with their
+// precondition. The rules of a time zone may begin in 1601, as Windows writes them.
+func TestDateLimits(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		for _, c := range []struct{ name, body, cond string }{
+			{"too early", event("d", "x", "18991231T235959Z"), "min-date-time"},
+			{"a day too early", event("d", "x", "20260105T100000Z", "RDATE;VALUE=DATE:18000101"), "min-date-time"},
+			{"too late", event("d", "x", "22000101T000001Z"), "max-date-time"},
+			{"override too late", strings.Replace(event("d", "x", "20260105T100000Z", "RRULE:FREQ=DAILY"), "END:VCALENDAR",
+				"BEGIN:VEVENT\r\nUID:d\r\nDTSTAMP:20260101T000000Z\r\nRECURRENCE-ID:20260106T100000Z\r\nDTSTART:99990101T100000Z\r\nEND:VEVENT\r\nEND:VCALENDAR", 1), "max-date-time"},
+		} {
+			if a := w.do("user01", "PUT", cal+"d.ics", "", c.body).want(403); !strings.Contains(a.text, "<C:"+c.cond+"/>") {
+				t.Errorf("%s: %s", c.name, a.text)
+			}
+			w.do("user01", "GET", cal+"d.ics", "", "").want(404)
+		}
+		w.do("user01", "PUT", cal+"first.ics", "", event("first", "x", "19000101T000000Z", "RRULE:FREQ=YEARLY")).want(201)
+		zone := "BEGIN:VTIMEZONE\r\nTZID:Own\r\nBEGIN:STANDARD\r\nDTSTART:16010101T000000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0100\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\nBEGIN:VEVENT"
+		zoned := strings.Replace(strings.Replace(event("zone", "x", "20260105T100000"), "BEGIN:VEVENT", zone, 1), "DTSTART:2026", "DTSTART;TZID=Own:2026", 1)
+		w.do("user01", "PUT", cal+"zone.ics", "", zoned).want(201)
+		w.do("user01", "PROPFIND", cal, "Depth: 0", propfind("<C:min-date-time/><C:max-date-time/>")).want(207, ">19000101T000000Z<", ">22000101T000000Z<")
+		// Queries beyond are answered for what can be there.
+		if got := w.do("user01", "REPORT", cal, "Depth: 1", calendarQuery("", `><C:comp-filter name="VEVENT"><C:time-range start="18000101T000000Z" end="19000102T000000Z"/></C:comp-filter>`, "")).want(207).hrefs(); len(got) != 1 {
+			t.Errorf("a query that begins in 1800: %v", got)
+		}
+	})
+}
+
 // A22: whom the directory policy hides is not there for others: in searches, in lists,
 // at the address of his principal and in what is open by default; the answers are the
 // same as for somebody who does not exist. Rights that were given hold.

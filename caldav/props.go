@@ -13,6 +13,14 @@ import (
 	"github.com/kalends/kalends/storage"
 )
 
+// MinDate and MaxDate bound the dates of stored objects (RFC 4791 §5.2.6, §5.2.7).
+var (
+	MinDate = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
+	MaxDate = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+const utcStamp = "20060102T150405Z"
+
 // kindSet is a set of kinds as bits.
 type kindSet uint32
 
@@ -182,8 +190,8 @@ func init() {
 		davxml.CMaxResourceSize:         {on: calendars | on(KindInbox), write: func(q *request, r *resource, b *davxml.Builder) { b.Int(q.h.cfg.MaxBody) }},
 		davxml.CMaxInstances:            {on: calendars | on(KindInbox), write: func(q *request, r *resource, b *davxml.Builder) { b.Int(int64(q.h.cfg.MaxInstances)) }},
 		davxml.CMaxAttendeesPerInstance: {on: calendars | on(KindInbox), write: func(q *request, r *resource, b *davxml.Builder) { b.Int(int64(q.h.cfg.MaxAttendees)) }},
-		davxml.CMinDateTime:             {on: calendars | on(KindInbox), write: text(func(*request, *resource) string { return "19000101T000000Z" })},
-		davxml.CMaxDateTime:             {on: calendars | on(KindInbox), write: text(func(*request, *resource) string { return "22000101T000000Z" })},
+		davxml.CMinDateTime:             {on: calendars | on(KindInbox), write: text(func(*request, *resource) string { return MinDate.Format(utcStamp) })},
+		davxml.CMaxDateTime:             {on: calendars | on(KindInbox), write: text(func(*request, *resource) string { return MaxDate.Format(utcStamp) })},
 		// RFC 6638 §2, §9
 		davxml.CCalendarUserAddressSet: {on: principals, write: hrefs(func(q *request, r *resource) (out []string) {
 			for _, a := range scheduling.AddressesOf(*r.home) {
