@@ -68,6 +68,8 @@ type Handler struct {
 	cfg   Config
 	dav   string // DAV header
 
+	searches pace // looks into the directory
+
 	auditing sync.Mutex
 	audited  map[string]time.Time // what was written into the audit trail lately
 }

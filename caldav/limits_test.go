@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kalends/kalends/caldav"
 	"github.com/kalends/kalends/storage"
@@ -121,7 +122,52 @@ func TestDirectoryPolicy(t *testing.T) {
 				same("GET", "/dav/calendars/"+name+"/freebusy/", "/dav/calendars/nobody/freebusy/", "")
 				same("PROPFIND", principal+"calendar-proxy-read/", "/dav/principals/users/nobody/calendar-proxy-read/", propfind("<D:group-member-set/>"))
 			}
+			// The outbox says of whom one does not find what it says of nobody.
+			ask := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:fb\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260101T000000Z\r\nDTEND:20260201T000000Z\r\nORGANIZER:mailto:user01@example.com\r\n"
+			for _, name := range []string{"user02@example.com", "other@example.org", "user01@example.com"} {
+				a := w.do("user01", "POST", "/dav/calendars/user01/outbox/", "Content-Type: text/calendar", ask+"ATTENDEE:mailto:"+name+"\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n").want(200)
+				handle, _, _ := strings.Cut(name, "@")
+				shown := strings.Contains(sees, handle) || handle == "user01"
+				if strings.Contains(a.text, "2.0;") != shown || strings.Contains(a.text, "BEGIN:VFREEBUSY") != shown {
+					t.Errorf("the outbox, of %s: %s", name, a.text)
+				}
+			}
 			w.do("user02", "ACL", "/dav/calendars/user02/calendar/", "", `<D:acl xmlns:D="DAV:"/>`).want(200)
 		})
+	}
+}
+
+// A22: whoever reads out the directory by searches is slowed down, and others are not.
+func TestSearchesAreSlowed(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
+	w := newWorldWith(t, storagetest.Open(t, storagetest.Engines(t)[0]), func(c *caldav.Config) { c.Now = func() time.Time { return now } })
+	search := `<D:principal-property-search xmlns:D="DAV:"><D:property-search><D:prop><D:displayname/></D:prop><D:match>User</D:match></D:property-search><D:prop><D:displayname/></D:prop></D:principal-property-search>`
+	ask := func(user string) int {
+		return w.do(user, "REPORT", "/dav/principals/", "Depth: 0", search).StatusCode
+	}
+	n := 0
+	for n < 1000 && ask("user01") == 207 {
+		n++
+	}
+	if n != 120 {
+		t.Errorf("%d searches at once are answered", n)
+	}
+	if a := w.do("user01", "PROPFIND", "/dav/principals/users/", "Depth: 1", propfind("<D:displayname/>")).want(429); a.Header.Get("Retry-After") == "" {
+		t.Error("429 without Retry-After")
+	}
+	w.do("user01", "GET", "/dav/principals/users/", "", "").want(429)
+	fb := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:fb\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260101T000000Z\r\nDTEND:20260201T000000Z\r\nORGANIZER:mailto:user01@example.com\r\nATTENDEE:mailto:nobody@example.com\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n"
+	w.do("user01", "POST", "/dav/calendars/user01/outbox/", "Content-Type: text/calendar", fb).want(429)
+	w.do("user01", "POST", "/dav/calendars/user01/outbox/", "Content-Type: text/calendar", strings.Replace(fb, "nobody", "user02", 1)).want(200)
+	if got := ask("user02"); got != 207 {
+		t.Errorf("somebody else: %d", got)
+	}
+	w.do("user01", "PROPFIND", "/dav/principals/users/user02/", "Depth: 0", propfind("<D:displayname/>")).want(207) // no search
+	now = now.Add(3 * time.Second)
+	for i, want := range []int{207, 207, 207, 429} {
+		if got := ask("user01"); got != want {
+			t.Errorf("search %d after three seconds: %d", i, got)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/scheduling"
+	"github.com/kalends/kalends/storage"
 )
 
 // postOutbox answers a free/busy question for local and remote attendees
@@ -56,9 +57,26 @@ func (q *request) postOutbox() error {
 	if err := questionRange(c); err != nil {
 		return err
 	}
-	res, err := q.h.sched.FreeBusy(q.ctx, scheduling.FreeBusy{Asker: *q.found.Home, Originator: calendar.Address(org.Value()), Recipients: to, Request: o, RequestID: q.requestID()})
+	shown, err := q.shownInOutbox()
 	if err != nil {
 		return err
+	}
+	res, err := q.h.sched.FreeBusy(q.ctx, scheduling.FreeBusy{Asker: *q.found.Home, Originator: calendar.Address(org.Value()), Recipients: to, Request: o, RequestID: q.requestID(), Shown: shown})
+	if err != nil {
+		return err
+	}
+	// Who asks for address after address learns which of them are here, as by searches;
+	// what counts is those that are not, since they are rare in honest questions.
+	unknown := 0
+	for _, r := range res {
+		if strings.HasPrefix(r.Status, "3.7") {
+			unknown++
+		}
+	}
+	if unknown > 0 {
+		if err := q.search(unknown); err != nil {
+			return err
+		}
 	}
 	// The answer is XML; its calendar data are in the notation that Accept names,
 	// else in that of the question.
@@ -86,6 +104,21 @@ func (q *request) postOutbox() error {
 	q.w.WriteHeader(http.StatusOK)
 	_, err = q.w.Write(body)
 	return ignoreWrite(err)
+}
+
+// shownInOutbox tells whose busy times the user may ask for under the directory
+// policy: of whom he finds, of whom he acts for, and of the outbox's owner.
+func (q *request) shownInOutbox() (func(storage.Account) bool, error) {
+	if q.h.open() {
+		return nil, nil
+	}
+	bosses, err := q.h.db.AllDelegatorsOf(q.ctx, q.user.ID)
+	if err != nil {
+		return nil, err
+	}
+	return func(a storage.Account) bool {
+		return a.ID == q.found.Home.ID || q.seen(&a) || slices.ContainsFunc(bosses, func(b storage.Delegate) bool { return b.Account.ID == a.ID })
+	}, nil
 }
 
 // questionRange checks that a question has a range in UTC.

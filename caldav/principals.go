@@ -145,6 +145,9 @@ func (q *request) searchPrincipals(accept func(*storage.Account) bool, folder st
 	if limit <= 0 || limit > mostPrincipals {
 		limit = mostPrincipals
 	}
+	if err := q.search(1); err != nil {
+		return err
+	}
 	m := q.multistatus()
 	page := storage.Page{Limit: 500}
 	n := 0

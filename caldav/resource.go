@@ -130,6 +130,9 @@ func (q *request) directory(p Path) ([]storage.Account, error) {
 	if p.Kind == KindCalendars { // other homes are not listed: there is nothing to see in most of them
 		return []storage.Account{*q.user}, nil
 	}
+	if err := q.search(1); err != nil {
+		return nil, err
+	}
 	var out []storage.Account
 	page := storage.Page{Limit: 500}
 	for {

@@ -20,6 +20,10 @@ type FreeBusy struct {
 	Recipients []calendar.Address
 	Request    *calendar.Object // METHOD:REQUEST with one VFREEBUSY
 	RequestID  string
+
+	// Shown says whom the asker may know of; the others are answered for as if they
+	// did not exist (abuse A22). nil: everybody.
+	Shown func(storage.Account) bool
 }
 
 // FreeBusy answers for local people at once and asks the servers of the others
@@ -34,7 +38,7 @@ func (s *Service) FreeBusy(ctx context.Context, q FreeBusy) ([]RecipientResult, 
 	}
 	for i, a := range q.Recipients {
 		results[i] = RecipientResult{Recipient: a}
-		if _, ok := dir[directoryKey(a)]; ok {
+		if r, ok := dir[directoryKey(a)]; ok && (q.Shown == nil || q.Shown(r.Account)) {
 			local = append(local, a)
 			continue
 		}
