@@ -1,6 +1,8 @@
 package caldav_test
 
 import (
+	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -158,5 +160,47 @@ func TestQueryByUID(t *testing.T) {
 				t.Errorf("%s: %v, want %q", match, got, want)
 			}
 		}
+	})
+}
+
+// A30: names and values in filters, searches, paths and sign-ins are values, never a
+// part of a statement: nothing is found by them, nothing is lost, nothing fails.
+func TestFiltersTakeValuesOnly(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		w.do("user01", "PUT", cal+"one.ics", "", event("one", "Tea", "20260105T100000Z")).want(201)
+		for _, evil := range []string{"' OR '1'='1", "'; DROP TABLE object; --", `\' OR 1=1 --`, "%", "_", "a' UNION SELECT verifier, 1 FROM account --", "$1", "?1", "(SELECT 1)"} {
+			x := strings.NewReplacer("<", "&lt;", `"`, "&quot;").Replace(evil)
+			for name, filter := range map[string]string{
+				"component":           `<C:comp-filter name="` + x + `"/>`,
+				"property":            `<C:comp-filter name="VEVENT"><C:prop-filter name="` + x + `"/></C:comp-filter>`,
+				"parameter":           `<C:comp-filter name="VEVENT"><C:prop-filter name="DTSTART"><C:param-filter name="` + x + `"/></C:prop-filter></C:comp-filter>`,
+				"UID":                 `<C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match collation="i;octet">` + x + `</C:text-match></C:prop-filter></C:comp-filter>`,
+				"UID, exactly":        `<C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match collation="i;octet" match-type="equals">` + x + `</C:text-match></C:prop-filter></C:comp-filter>`,
+				"UID, caseless":       `<C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match>` + x + `</C:text-match></C:prop-filter></C:comp-filter>`,
+				"UID, by a collation": `<C:comp-filter name="VEVENT"><C:prop-filter name="UID"><C:text-match collation="` + x + `">one</C:text-match></C:prop-filter></C:comp-filter>`,
+			} {
+				for _, path := range []string{cal, "/dav/calendars/user01/"} {
+					a := w.do("user01", "REPORT", path, "Depth: 1", calendarQuery("", ">"+filter, ""))
+					if a.StatusCode != 207 && a.StatusCode != 403 || len(a.hrefs()) > 0 {
+						t.Errorf("%s %q on %s: %d %s", name, evil, path, a.StatusCode, a.text)
+					}
+				}
+			}
+			search := `<D:principal-property-search xmlns:D="DAV:"><D:property-search><D:prop><D:displayname/></D:prop><D:match>` + x + `</D:match></D:property-search><D:prop><D:displayname/></D:prop></D:principal-property-search>`
+			w.do("user01", "REPORT", "/dav/principals/", "", search).want(207).lacks("user02")
+			w.do("user01", "REPORT", cal, "", syncBody(x, "")).want(403, "valid-sync-token")
+			if a := w.do("user01", "GET", cal+url.PathEscape(evil), "", ""); a.StatusCode != 404 {
+				t.Errorf("GET of %q: %d", evil, a.StatusCode)
+			}
+			r := httptest.NewRequest("PROPFIND", cal, strings.NewReader(""))
+			r.SetBasicAuth(evil, evil)
+			rec := httptest.NewRecorder()
+			w.h.ServeHTTP(rec, r)
+			if rec.Code != 401 {
+				t.Errorf("sign-in as %q: %d", evil, rec.Code)
+			}
+		}
+		w.do("user01", "GET", cal+"one.ics", "", "").want(200, "SUMMARY:Tea")
 	})
 }

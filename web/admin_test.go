@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -92,5 +93,51 @@ func TestRightsAreReadOnEachRequest(t *testing.T) {
 	}
 	if r := b.get("/admin"); r.status == 200 {
 		t.Error("the right is gone, the page is not")
+	}
+}
+
+// A30: what stands in a search field, a filter or a page mark is a value, never a part
+// of a statement, and another site's page does not act for an administrator.
+func TestAdminTakesValuesOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.account("alice", nil)
+	w.account("bob", nil)
+	w.account("root", func(a *storage.Account) { a.Rights = storage.RightAdmin })
+	w.put(alice, "one.ics", meeting)
+	b := w.signedIn("root")
+	for _, evil := range []string{"' OR '1'='1", "'; DROP TABLE account; --", `\' OR 1=1 --`, "%", "_", "a' UNION SELECT verifier FROM account --", "$1", "?1", "(SELECT 1)", "\"\"", "handle DESC"} {
+		q := url.QueryEscape(evil)
+		r := b.get("/admin/accounts?q=" + q)
+		r.want(t, 200, "No account matches")
+		r.lacks(t, "alice@alpha.test", "$argon2id$")
+		b.get("/admin/accounts?sort="+q+"&order="+q).want(t, 200, "alice@alpha.test")
+		r = b.get("/admin/accounts?after=" + q)
+		r.want(t, 200)
+		r.lacks(t, "$argon2id$")
+		b.get("/admin/queue?domain="+q).want(t, 200, "Nothing here")
+		for _, name := range []string{"state", "after"} {
+			if r := b.get("/admin/queue?" + name + "=" + q); r.status != 200 && r.status != 400 && r.status != 404 {
+				t.Errorf("queue by %s %q: %d", name, evil, r.status)
+			}
+		}
+	}
+	if list, err := w.db.ListAccounts(t.Context(), storage.Page{}); err != nil || len(list) != 3 {
+		t.Errorf("%d accounts are left, %v", len(list), err)
+	}
+	list, err := w.db.Deliveries(t.Context(), storage.DeliveryFilter{Account: alice.ID})
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%d deliveries, %v", len(list), err)
+	}
+	d := list[0]
+	path := fmt.Sprintf("/admin/queue/%d/%d", d.Account, d.ID)
+	foreign := func(r *http.Request) {
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.Header.Set("Origin", "https://evil.test")
+	}
+	b.do(http.MethodPost, path, url.Values{"do": {"cancel"}}, foreign).want(t, 403, "came from another site")
+	b.get(path + "?do=cancel") // nor does a link
+	if got, err := w.db.Delivery(t.Context(), d.Account, d.ID); err != nil || got.State != d.State {
+		t.Errorf("the delivery: state %d, was %d, %v", got.State, d.State, err)
 	}
 }

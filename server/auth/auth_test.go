@@ -161,3 +161,38 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Errorf("%d counters are kept", len(c.failed))
 	}
 }
+
+// A23: a name that nobody has costs what a wrong password costs: the same slow hash,
+// under the same bound on hashing at a time.
+func TestUnknownNamesCostTheSame(t *testing.T) {
+	t.Parallel()
+	c, err := NewChecker(nil, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := account(t, "right")
+	cost := func(verifier string) string { return verifier[:strings.LastIndex(verifier[:strings.LastIndexByte(verifier, '$')], "$")] }
+	if cost(c.dummy) != cost(known.Verifier) || len(c.dummy) != len(known.Verifier) {
+		t.Errorf("an unknown name is checked against %s, others against %s", cost(c.dummy), cost(known.Verifier))
+	}
+	for range cap(c.slots) { // nothing can be hashed
+		c.slots <- struct{}{}
+	}
+	off := *known
+	off.Disabled = true
+	for what, a := range map[string]*storage.Account{"a wrong password": known, "an unknown name": nil, "a disabled account": &off} {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		if err := c.Check(ctx, a, "alice", "wrong", here); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s is answered without a hash: %v", what, err)
+		}
+		cancel()
+	}
+	for range cap(c.slots) {
+		<-c.slots
+	}
+	for what, a := range map[string]*storage.Account{"a wrong password": known, "an unknown name": nil, "a disabled account": &off} {
+		if err := c.Check(context.Background(), a, "alice", "wrong", here); err != ErrDenied {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
