@@ -33,8 +33,10 @@ func valuesOf(a *storage.Account, n davxml.Name) []string {
 	switch n {
 	case davxml.DDisplayName:
 		return []string{a.DisplayName, a.Handle}
-	case davxml.CSFirstName, davxml.CSLastName:
-		return strings.Fields(a.DisplayName)
+	case davxml.CSFirstName:
+		return []string{firstName(a)}
+	case davxml.CSLastName:
+		return []string{lastName(a)}
 	case davxml.CCalendarUserAddressSet:
 		var out []string
 		for _, x := range scheduling.AddressesOf(*a) {
@@ -49,6 +51,24 @@ func valuesOf(a *storage.Account, n davxml.Name) []string {
 		return []string{homePath(a)}
 	}
 	return nil
+}
+
+// firstName and lastName are what Apple's programs show of a person: the last word of
+// the name, and what stands before it. Rooms and groups have none.
+func firstName(a *storage.Account) string {
+	words := strings.Fields(a.DisplayName)
+	if a.Kind != storage.KindUser || len(words) == 0 {
+		return ""
+	}
+	return strings.Join(words[:max(1, len(words)-1)], " ")
+}
+
+func lastName(a *storage.Account) string {
+	words := strings.Fields(a.DisplayName)
+	if a.Kind != storage.KindUser || len(words) < 2 {
+		return ""
+	}
+	return words[len(words)-1]
 }
 
 func matches(value, want, how string, exact bool) bool {

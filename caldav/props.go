@@ -249,6 +249,10 @@ func init() {
 				b.Element(davxml.Name{Space: davxml.NSCalendarServer, Local: "email-address"}, e)
 			}
 		}},
+		davxml.CSFirstName: {on: principals, has: func(_ *request, r *resource) bool { return firstName(r.home) != "" },
+			write: text(func(_ *request, r *resource) string { return firstName(r.home) })},
+		davxml.CSLastName: {on: principals, has: func(_ *request, r *resource) bool { return lastName(r.home) != "" },
+			write: text(func(_ *request, r *resource) string { return lastName(r.home) })},
 		davxml.CSRecordType: {on: proxied, write: text(func(q *request, r *resource) string {
 			switch r.path.Proxy {
 			case proxyRead:

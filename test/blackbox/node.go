@@ -81,6 +81,9 @@ func (w *World) Node(domain, database string, env ...string) *Node {
 // Set adds or changes environment for the next start.
 func (n *Node) Set(env ...string) { n.env = append(n.env, env...) }
 
+// Environment is what the server is started with.
+func (n *Node) Environment() []string { return n.env }
+
 // Bare replaces the environment: nothing is configured but env.
 func (n *Node) Bare(env ...string) {
 	n.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + n.Dir, "TMPDIR=" + os.TempDir()}, env...)
