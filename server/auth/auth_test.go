@@ -171,7 +171,9 @@ func TestUnknownNamesCostTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := account(t, "right")
-	cost := func(verifier string) string { return verifier[:strings.LastIndex(verifier[:strings.LastIndexByte(verifier, '$')], "$")] }
+	cost := func(verifier string) string {
+		return verifier[:strings.LastIndex(verifier[:strings.LastIndexByte(verifier, '$')], "$")]
+	}
 	if cost(c.dummy) != cost(known.Verifier) || len(c.dummy) != len(known.Verifier) {
 		t.Errorf("an unknown name is checked against %s, others against %s", cost(c.dummy), cost(known.Verifier))
 	}
