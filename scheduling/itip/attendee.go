@@ -16,7 +16,7 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 	store := next.Clone()
 	b := read(store)
 	opt := MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID}
-	if roleOf(c.Old, by) != RoleAttendee || takesOver(c.Old, store) {
+	if roleOf(c.Old, by) != RoleAttendee || !c.LocalOrganizer && takesOver(c.Old, store) {
 		// A copy from elsewhere, for example an invitation that came by mail, or
 		// one that his program kept up to date until now.
 		force := b.forceReply()
@@ -38,6 +38,9 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 	was, now := organizerLine(c.Old), organizerLine(store)
 	if now == nil || personKey(was) != personKey(now) {
 		return Plan{}, refuse("an attendee cannot change the ORGANIZER")
+	}
+	if now.Param("SCHEDULE-AGENT") != "" && AgentOf(now) != AgentOf(was) && c.LocalOrganizer {
+		return Plan{}, refuse("an attendee cannot change who schedules for an ORGANIZER of this server")
 	}
 	// RFC 6638 §7.1: with CLIENT or NONE his program answers and keeps the copy up
 	// to date. A program that leaves the parameter out changes nothing.

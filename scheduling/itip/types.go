@@ -89,6 +89,10 @@ type Change struct {
 	// false for a PUT with If-Schedule-Tag-Match, whose client may not have
 	// seen the latest answers (RFC 6638 §3.2.10).
 	AllowReset bool
+	// LocalOrganizer, of an attendee's copy: its organizer is one of this server,
+	// who tells it anyway. Then who schedules is not the attendee's to say.
+	LocalOrganizer bool
+
 	// Automatic are attendees who answer by themselves: a component with a higher
 	// SEQUENCE that sets one of them to NEEDS-ACTION asks him again.
 	Automatic calendar.AddressSet
