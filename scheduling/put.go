@@ -209,7 +209,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 		return Result{}, err
 	}
 	c := itip.Change{New: obj, By: addressesOf(p.Actor.Account), SentBy: p.Actor.sentBy(), Now: now, Silent: p.Silent || p.NoScheduling,
-		AllowReset: sawLatest(p), Automatic: d.automatic(obj), LocalOrganizer: d.ownerOf(obj) != 0, Force: p.whole, ProdID: s.cfg.ProdID}
+		AllowReset: sawLatest(p), Unguarded: p.IfMatch == nil && p.IfScheduleTag == "", Automatic: d.automatic(obj), LocalOrganizer: d.ownerOf(obj) != 0, Force: p.whole, ProdID: s.cfg.ProdID}
 	own := storage.Object{ObjectKey: p.Key, Created: now.UnixMicro(), Modified: now.UnixMicro()}
 	var ex extra
 	if slot.Existing != nil {

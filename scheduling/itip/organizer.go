@@ -101,6 +101,10 @@ func lines(c *calendar.Component) map[string]*calendar.Property {
 // is to get a message although nothing changed (SCHEDULE-FORCE-SEND).
 func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) (forced map[string]bool) {
 	off := agents(s.o)
+	var seen map[string]bool
+	if ch.Unguarded {
+		seen = answersSeen(old, read(ch.New))
+	}
 	moved := old.master != nil && s.master != nil && rescheduled(old, old.master, s, s.master)
 	for _, n := range s.components() {
 		key := s.keyAt(n)
@@ -147,7 +151,7 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 			case w == nil && ch.Silent: // an import brings its answers along
 			case w == nil || again: // RFC 6638 §3.2.8
 				setPartstat(q, "NEEDS-ACTION")
-			case sent == "NEEDS-ACTION" && partstat(w) != sent && (insists || ch.AllowReset && touched || ch.Automatic.Has(calendar.Address(q.Value())) && sequenceOf(n) > sequenceOf(was)):
+			case sent == "NEEDS-ACTION" && partstat(w) != sent && (insists || touched && (ch.AllowReset || seen[k]) || ch.Automatic.Has(calendar.Address(q.Value())) && sequenceOf(n) > sequenceOf(was)):
 				setPartstat(q, sent)
 			default:
 				if v := partstat(w); v != sent {
@@ -160,6 +164,21 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 		}
 	}
 	return forced
+}
+
+// answersSeen are the people whose answer to some part of old the object says as it
+// is: who writes that has read their answers.
+func answersSeen(old, s *series) map[string]bool {
+	out := map[string]bool{}
+	for _, n := range s.components() {
+		before := lines(old.at(s.keyAt(n)))
+		for k, q := range lines(n) {
+			if w := before[k]; w != nil && partstat(q) != "NEEDS-ACTION" && partstat(q) == partstat(w) {
+				out[k] = true
+			}
+		}
+	}
+	return out
 }
 
 func copyParams(to, from *calendar.Property, names ...string) {

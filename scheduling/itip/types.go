@@ -89,6 +89,9 @@ type Change struct {
 	// false for a PUT with If-Schedule-Tag-Match, whose client may not have
 	// seen the latest answers (RFC 6638 §3.2.10).
 	AllowReset bool
+	// Unguarded: the PUT named no version at all. Then it may ask those again whose
+	// answer to another part of the event it says as it is.
+	Unguarded bool
 	// LocalOrganizer, of an attendee's copy: its organizer is one of this server,
 	// who tells it anyway. Then who schedules is not the attendee's to say.
 	LocalOrganizer bool
