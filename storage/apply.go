@@ -27,8 +27,8 @@ func objectArgs(o *Object, item string, seq, now int64) []any {
 }
 
 // Apply stores and deletes objects in any number of collections by a constant
-// number of statements: three for one object stored, four for one deleted,
-// five for any number. Each write is a change of its collection with the next
+// number of statements: three for one object stored, four for one deleted, at
+// most seven for any number. Each write is a change of its collection with the next
 // number and a random tag; deletes come before stores, so that a UID may move
 // to another name in one call. Created of an existing object is kept, Size is
 // the length of Data. Collections that are not locked yet are locked.
@@ -70,7 +70,35 @@ func (tx *Tx) Apply(ctx context.Context, writes []Write) ([]Applied, error) {
 	if len(writes) == 1 {
 		return out, tx.applyOne(ctx, &writes[0], out[0])
 	}
+	if tx.db.lite != nil {
+		return out, tx.applyEach(ctx, writes, out)
+	}
 	return out, tx.applyMany(ctx, writes, out)
+}
+
+// applyEach is applyMany on SQLite: it answers in this process, where running
+// the same few prepared statements for each write takes a tenth of the time of
+// unfolding all of them from JSON.
+func (tx *Tx) applyEach(ctx context.Context, writes []Write, applied []Applied) error {
+	seen := map[ObjectKey]bool{}
+	for _, deletes := range []bool{true, false} {
+		counted := ctx
+		for i := range writes {
+			w := &writes[i]
+			if w.Delete != deletes {
+				continue
+			}
+			if seen[w.Object.ObjectKey] {
+				return fmt.Errorf("%w: %s is written twice in one call", ErrInvalid, w.Object.Name)
+			}
+			seen[w.Object.ObjectKey] = true
+			if err := tx.applyOne(counted, w, applied[i]); err != nil {
+				return err
+			}
+			counted = uncounted(ctx)
+		}
+	}
+	return nil
 }
 
 func (tx *Tx) applyOne(ctx context.Context, w *Write, a Applied) error {
@@ -84,7 +112,7 @@ func (tx *Tx) applyOne(ctx context.Context, w *Write, a Applied) error {
 	}
 	if err := tx.s.later(ctx, `UPDATE collection SET seq = $3, tag = $4, bytes = bytes + CAST($5 AS BIGINT) - COALESCE((SELECT x.size FROM object x
 			WHERE x.account_id = $1 AND x.collection_id = $2 AND x.name = $6), 0)
-		WHERE account_id = $1 AND id = $2`, account, collection, a.Seq, a.Tag, size, o.Name); err != nil {
+		WHERE account_id = $1 AND id = $2`, account, collection, tx.locked[o.CollectionKey].Seq, tx.locked[o.CollectionKey].Tag, size, o.Name); err != nil {
 		return err
 	}
 	if err := tx.s.later(ctx, `INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
@@ -196,11 +224,11 @@ func (tx *Tx) applyMany(ctx context.Context, writes []Write, applied []Applied) 
 		return err
 	}
 	// What is written over or deleted is taken off in the same statement.
-	if err := run(`UPDATE collection SET seq = r.seq, tag = r.tag, bytes = collection.bytes + r.bytes - COALESCE((
-			SELECT CAST(SUM(x.size) AS BIGINT) FROM object x WHERE x.account_id = collection.account_id AND x.collection_id = collection.id
-				AND x.name IN (SELECT k.name FROM @rows($2; k; account_id bigint, collection_id bigint, name text)
-					WHERE k.account_id = collection.account_id AND k.collection_id = collection.id)), 0)
-		FROM @rows($1; r; account_id bigint, id bigint, seq bigint, tag text, bytes bigint)
+	if err := run(`UPDATE collection SET seq = r.seq, tag = r.tag, bytes = collection.bytes + r.bytes - COALESCE(g.size, 0)
+		FROM @rows($1; r; account_id bigint, id bigint, seq bigint, tag text, bytes bigint) LEFT JOIN (
+			SELECT k.account_id, k.collection_id, CAST(SUM(x.size) AS BIGINT) AS size FROM @rows($2; k; account_id bigint, collection_id bigint, name text)
+			JOIN object x ON x.account_id = k.account_id AND x.collection_id = k.collection_id AND x.name = k.name
+			GROUP BY k.account_id, k.collection_id) g ON g.account_id = r.account_id AND g.collection_id = r.id
 		WHERE collection.account_id = r.account_id AND collection.id = r.id`, bumps, keyText); err != nil {
 		return err
 	}

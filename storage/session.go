@@ -35,6 +35,10 @@ func WithCounter(ctx context.Context) (context.Context, *Counter) {
 	return context.WithValue(ctx, counterKey{}, c), c
 }
 
+// uncounted is for the second and further runs of a prepared statement that
+// SQLite gets for each of many rows.
+func uncounted(ctx context.Context) context.Context { return context.WithValue(ctx, counterKey{}, nil) }
+
 // Statements is the number of statements so far.
 func (c *Counter) Statements() int { return int(c.statements.Load()) }
 

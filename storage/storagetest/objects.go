@@ -199,7 +199,7 @@ func testApplyMany(t *testing.T, db *storage.DB) {
 	for i := range writes {
 		writes[i].Delete = i%3 == 1
 	}
-	if n := run(writes); n > 9 {
+	if n := run(writes); n > 10 {
 		t.Fatalf("%d statements", n)
 	}
 	c, err := db.CollectionByName(bg, accounts[0], "inbox")

@@ -1,0 +1,5 @@
+DO $$ BEGIN
+	EXECUTE 'ALTER TABLE object ALTER COLUMN data SET COMPRESSION default';
+	EXECUTE 'ALTER TABLE message ALTER COLUMN body SET COMPRESSION default';
+EXCEPTION WHEN feature_not_supported OR syntax_error THEN NULL;
+END $$;

@@ -1,0 +1,2 @@
+-- PostgreSQL only: how long texts are compressed.
+SELECT 1;
