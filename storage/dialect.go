@@ -42,8 +42,10 @@ func (d *dialect) text(query string) string {
 
 func (d *dialect) translate(query string) string {
 	if d.name == enginePostgres {
-		query = rowsWord.ReplaceAllString(query, `json_to_recordset(CAST($1 AS json)) AS $2($3)`)
-		query = listWord.ReplaceAllString(query, `json_array_elements_text(CAST($1 AS json)) WITH ORDINALITY AS $2(value, n)`)
+		// The planner takes an array for ten rows and a function for a hundred, which
+		// would be worth reading a whole table of a small installation.
+		query = rowsWord.ReplaceAllString(query, `(SELECT z.* FROM unnest(ARRAY(SELECT json_array_elements(CAST($1 AS json)))) AS j(j) CROSS JOIN LATERAL json_to_record(j.j) AS z($3)) AS $2`)
+		query = listWord.ReplaceAllString(query, `unnest(ARRAY(SELECT json_array_elements_text(CAST($1 AS json)))) WITH ORDINALITY AS $2(value, n)`)
 		return lockWord.ReplaceAllStringFunc(query, func(w string) string {
 			m := lockWord.FindStringSubmatch(w)
 			lock := "FOR UPDATE"
