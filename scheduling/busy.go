@@ -21,20 +21,24 @@ const (
 // RFC 7953 §4). It is used by one goroutine.
 type Busy struct {
 	s        *Service
-	owner    storage.Account
 	from, to time.Time
 	budget   *calendar.Budget
+	self     calendar.AddressSet
 	periods  []calendar.Period
 	open     []calendar.Availability
 }
 
 // NewBusy begins to collect; budget is shared with whatever else the request does.
 func (s *Service) NewBusy(owner storage.Account, from, to time.Time, budget *calendar.Budget) *Busy {
-	return &Busy{s: s, owner: owner, from: from, to: to, budget: budget}
+	return &Busy{s: s, self: calendar.NewAddressSet(addressesOf(owner)...), from: from, to: to, budget: budget}
 }
 
 // Add counts a stored object; floating is the zone of its calendar.
 func (b *Busy) Add(o storage.Object, floating *time.Location) error {
+	if indexSaysBusy(&o) {
+		b.periods = append(b.periods, calendar.Period{Start: later(b.from, time.UnixMicro(o.Start).UTC()), End: earlier(b.to, time.UnixMicro(o.End).UTC())})
+		return nil
+	}
 	obj, err := calendar.Parse([]byte(o.Data), b.s.cfg.Limits)
 	if err != nil {
 		return nil // an unreadable object makes nobody busy
@@ -45,9 +49,50 @@ func (b *Busy) Add(o storage.Object, floating *time.Location) error {
 		return nil
 	}
 	organizers, _, _ := strings.Cut(readExtra(o.Extra).OrganizerTransp, ";") // of the series
-	ps, err := calendar.Busy(obj, zones, b.from, b.to, calendar.BusyOptions{Self: calendar.NewAddressSet(addressesOf(b.owner)...), PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0, OrganizerTransp: organizers}, b.budget)
+	ps, err := calendar.Busy(obj, zones, b.from, b.to, calendar.BusyOptions{Self: b.self, PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0, OrganizerTransp: organizers}, b.budget)
 	b.periods = append(b.periods, ps...)
 	return err
+}
+
+// indexSaysBusy tells that an object takes its one span of time whatever else is
+// in it, so that nobody has to parse it: an opaque event that concerns only its
+// owner and has no STATUS.
+func indexSaysBusy(o *storage.Object) bool {
+	const decides = storage.FlagExact | storage.FlagRecurring | storage.FlagFloating | storage.FlagScheduling | storage.FlagTransparent | storage.FlagServerTransp
+	if o.Component != "VEVENT" || o.Flags&decides != storage.FlagExact || o.End-o.Start <= time.Second.Microseconds() { // an instant is indexed as one second
+		return false
+	}
+	for line := range strings.Lines(o.Data) {
+		// A name that is folded (RFC 5545 §3.1) is not looked into.
+		if line[0] == ' ' || line[0] == '\t' {
+			continue
+		}
+		switch line[0] | 0x20 {
+		case 's':
+			if startsWithName(line, "STATUS") {
+				return false
+			}
+		case 'a':
+			if startsWithName(line, "ATTENDEE") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// startsWithName tells whether a content line may have a name: it does, or it
+// is too short to say.
+func startsWithName(line, name string) bool {
+	line = strings.TrimRight(line, "\r\n")
+	return len(line) < len(name) || strings.EqualFold(line[:len(name)], name)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // AddAvailability counts a calendar-availability property as it is stored.
