@@ -9,7 +9,8 @@ import (
 // Buckets is a Limiter in memory: so many mails an hour from one sender, from
 // one sender's domain, and to one recipient (A32). What does not fit is
 // refused for now, and the sender's mail server tries again later. It forgets
-// the least recently used when it holds too many.
+// the least recently used when it holds too many. It guards this process;
+// several nodes multiply the limits, which are there to stop floods.
 type Buckets struct {
 	Sender, Domain, Recipient int // mails an hour: 200, 2000, 500
 
