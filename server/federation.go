@@ -232,7 +232,8 @@ func (f *federationParts) mail(ctx context.Context) error {
 	who := people{f.s.db, f.domains.gateway}
 	f.intake = &imip.Intake{Rules: rules, Directory: who, Tokens: tokens,
 		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.before(f.s.sched), Quarantine: who, Policies: who, Bounces: who.bounced(f.s.sched),
-		Limiter: &imip.Buckets{}, LoopID: f.loop, Now: time.Now, Log: f.s.log}
+		Limits:  imip.Limits{Bytes: int(cfg.MailMaxSize), Object: limits},
+		Limiter: &imip.Buckets{Sender: cfg.MailSender, Domain: cfg.MailDomain, Recipient: cfg.MailPerson}, LoopID: f.loop, Now: time.Now, Log: f.s.log}
 	return nil
 }
 
