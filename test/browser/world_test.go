@@ -29,6 +29,7 @@ const limit = 20 * time.Second
 // newcomer starts it, and a browser.
 type world struct {
 	alpha, beta, plain *blackbox.Node
+	mail               *blackbox.Catcher // of everybody who has mail only
 	browser            context.Context
 }
 
@@ -45,6 +46,7 @@ func TestPages(t *testing.T) {
 		{"week", week},
 		{"keyboard", keyboard},
 		{"invitation", invitation},
+		{"answer by link", answerByLink},
 		{"without JavaScript", withoutJavaScript},
 		{"where is my invitation", delivery},
 		{"app passwords", appPasswords},
@@ -62,7 +64,7 @@ func TestPages(t *testing.T) {
 }
 
 // people of alpha; each test takes its own. The password is the name.
-var people = []string{"alice", "bob", "dora", "emil", "fay", "gus", "hedy", "ivo", "jan", "kim", "lea", "max", "nora", "olga", "pia"}
+var people = []string{"alice", "bob", "dora", "emil", "fay", "gus", "hedy", "ivo", "jan", "kim", "lea", "max", "nora", "olga", "pia", "ruth"}
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -70,6 +72,7 @@ func newWorld(t *testing.T) *world {
 	bw := blackbox.NewWorld(t)
 	mail := blackbox.NewCatcher(t)
 	w := &world{
+		mail:  mail,
 		alpha: bw.Node("alpha.test", "", "KALENDS_SMTP_URL="+mail.URL()),
 		beta:  bw.Node("beta.test", ""),
 		plain: bw.Node("plain.test", "", "KALENDS_EXTERNAL_URL="),
