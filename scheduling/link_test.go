@@ -88,7 +88,7 @@ func engines(t *testing.T, test func(*testing.T, *linkWorld)) {
 	}
 }
 
-// A36, want 23: showing changes nothing however often; answering works once, for
+// A29, A36, want 23: a token of 160 bits is guessed by nobody; showing changes nothing however often; answering works once, for
 // the attendee, the event and the sequence that it was made for.
 func TestLinkAnswersOnce(t *testing.T) {
 	engines(t, func(t *testing.T, w *linkWorld) {

@@ -40,7 +40,7 @@ func (w *world) link(a storage.Account, to calendar.Address, body string) string
 	return token
 }
 
-// A36, want 23: a stranger answers by a link, without an account and without a
+// A29, A36, want 23: a stranger answers by a link, without an account and without a
 // script; looking changes nothing and the address goes nowhere.
 func TestAnswerByLink(t *testing.T) {
 	t.Parallel()
