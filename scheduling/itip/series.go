@@ -215,7 +215,42 @@ func (s *series) derive(id calendar.DateTime) *calendar.Component {
 	}
 	c.Add(form.Property("RECURRENCE-ID"))
 	s.moveTo(c, base, form, shift)
+	if base == s.master {
+		s.ownLength(c, form)
+	}
 	return c
+}
+
+// ownLength gives c, the instance form, the length that a PERIOD of RDATE gives
+// to it (RFC 5545 §3.8.5.2).
+func (s *series) ownLength(c *calendar.Component, form calendar.DateTime) {
+	for _, p := range s.master.All("RDATE") {
+		ps, err := calendar.ParsePeriods(p)
+		if err != nil {
+			continue
+		}
+		for _, v := range ps {
+			if !v.Period || s.key(v.Start) != s.key(form) {
+				continue
+			}
+			end := v.End
+			if end.IsZero() {
+				t, err := s.z.Add(v.Start, v.Duration)
+				if err != nil {
+					return
+				}
+				end = form
+				if form.Kind == calendar.Floating {
+					end.Wall = t.UTC()
+				} else if end, err = s.z.Local(t, form); err != nil {
+					return
+				}
+			}
+			c.Remove("DURATION")
+			setTime(c, "DTEND", end)
+			return
+		}
+	}
 }
 
 // startOf is DTSTART, or DUE for a to-do that has none.
