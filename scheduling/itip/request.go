@@ -450,7 +450,7 @@ func private(n, from *calendar.Component) {
 			}
 		case name == "TRANSP" || name == "SEQUENCE" || name == "DTSTAMP" || name == "EXDATE" || name == "RECURRENCE-ID":
 		case name == "STATUS" && n.Name == "VTODO":
-			if !isCancelled(n) {
+			if !isCancelled(n) && !isCancelled(from) {
 				n.Set(p.Clone())
 			}
 		case name == "COMPLETED" || name == "PERCENT-COMPLETE" || name == "CLASS" && have[name] || name == "COLOR" && have[name]:
