@@ -46,9 +46,7 @@ func (s *Service) writeBack(ctx context.Context, w storage.WriteBack) error {
 				if d.State.Final() && !d.Written {
 					ids = append(ids, d.ID)
 				}
-				if n, ok := newest[d.RecipientKey]; !ok || d.Created > n.Created || d.Created == n.Created && d.ID > n.ID {
-					newest[d.RecipientKey] = d
-				}
+				newest[d.RecipientKey] = d // they come in the order of each recipient
 			}
 			status := map[string]string{}
 			for k, d := range newest {
