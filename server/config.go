@@ -50,6 +50,7 @@ type Config struct {
 	MaxBody      int64  `toml:"max_resource_size" help:"largest calendar object, in octets"`
 	MaxInstances int    `toml:"max_instances" help:"most instances of one series that are stored with it"`
 	MaxAttendees int    `toml:"max_attendees" help:"most attendees of one event"`
+	EventBurst   int    `toml:"event_burst" help:"messages about one event that somebody elsewhere gets at once; what changes during the rest of a minute becomes one"`
 	PerHour      int    `toml:"messages_per_hour" help:"messages of one account to other systems in an hour; what is more goes later"`
 	MailMaxSize  int64  `toml:"mail_max_size" help:"largest mail that is taken, in octets"`
 	MailSender   int    `toml:"mail_per_sender" help:"mails an hour that are taken from one address, by each node"`
@@ -166,7 +167,7 @@ func DefaultConfig() Config {
 	return Config{
 		DatabaseURL: "sqlite:kalends-data/kalends.db", HTTPListen: "127.0.0.1:8080", Management: "127.0.0.1:8081", DataDir: "kalends-data",
 		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), Lease: Dur(2 * time.Minute), HoldDelete: Dur(5 * time.Second),
-		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, PerHour: 2000, MailMaxSize: 10 << 20, MailSender: 200, MailDomain: 2000, MailPerson: 500, Quota: 1 << 30, MaxCalendars: 50, Directory: "all", MaxConns: 16, LocalInline: 250,
+		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, EventBurst: 10, PerHour: 2000, MailMaxSize: 10 << 20, MailSender: 200, MailDomain: 2000, MailPerson: 500, Quota: 1 << 30, MaxCalendars: 50, Directory: "all", MaxConns: 16, LocalInline: 250,
 		ISchedule: true, KeyLookup: true, MailBounces: true, Push: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
 	}
 }
@@ -334,7 +335,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s is a positive duration", name)
 		}
 	}
-	for name, n := range map[string]int64{"max_resource_size": c.MaxBody, "max_instances": int64(c.MaxInstances), "max_attendees": int64(c.MaxAttendees), "messages_per_hour": int64(c.PerHour), "mail_max_size": c.MailMaxSize, "mail_per_sender": int64(c.MailSender), "mail_per_domain": int64(c.MailDomain), "mail_per_recipient": int64(c.MailPerson),
+	for name, n := range map[string]int64{"max_resource_size": c.MaxBody, "max_instances": int64(c.MaxInstances), "max_attendees": int64(c.MaxAttendees), "event_burst": int64(c.EventBurst), "messages_per_hour": int64(c.PerHour), "mail_max_size": c.MailMaxSize, "mail_per_sender": int64(c.MailSender), "mail_per_domain": int64(c.MailDomain), "mail_per_recipient": int64(c.MailPerson),
 		"database_connections": int64(c.MaxConns), "local_delivery_threshold": int64(c.LocalInline)} {
 		if n <= 0 {
 			return fmt.Errorf("%s is a positive number", name)
