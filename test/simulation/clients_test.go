@@ -84,8 +84,12 @@ var places = []string{"Room 1", "Room 2", "Garden", "Roof"}
 // create makes a new event with some of the others.
 func (w *world) create(p *person) {
 	uid := fmt.Sprintf("e%d-%d", len(w.events)+1, w.seed)
-	e := &event{uid: uid, organizer: p, key: storage.ObjectKey{CollectionKey: p.home, Name: uid + ".ics"}, seq: map[string]int{}}
-	c := calendar.NewComponent("VEVENT")
+	kind, home, end := "VEVENT", p.home, "DTEND"
+	if w.chance(20) {
+		kind, home, end = "VTODO", p.tasks, "DUE"
+	}
+	e := &event{uid: uid, organizer: p, key: storage.ObjectKey{CollectionKey: home, Name: uid + ".ics"}, seq: map[string]int{}}
+	c := calendar.NewComponent(kind)
 	c.Add(calendar.NewProperty("UID", uid))
 	c.Add(calendar.NewProperty("DTSTAMP", calendar.UTCDateTime(w.now).Value()))
 	start := time.Date(2027, 3, 1+w.rnd.IntN(3), 8+w.rnd.IntN(8), 0, 0, 0, time.UTC)
@@ -98,13 +102,13 @@ func (w *world) create(p *person) {
 	default:
 		at = calendar.DateTime{Wall: start, Kind: calendar.Zoned, TZID: "Europe/Berlin"}
 	}
-	end := at
-	end.Wall = at.Wall.Add(time.Hour)
+	till := at
+	till.Wall = at.Wall.Add(time.Hour)
 	if at.Kind == calendar.Date {
-		end.Wall = at.Wall.AddDate(0, 0, 1)
+		till.Wall = at.Wall.AddDate(0, 0, 1)
 	}
 	c.Add(at.Property("DTSTART"))
-	c.Add(end.Property("DTEND"))
+	c.Add(till.Property(end))
 	if r := rules[w.rnd.IntN(len(rules))]; r != "" {
 		if at.Kind == calendar.Date && strings.Contains(r, "UNTIL") {
 			r = "FREQ=DAILY;UNTIL=20270305"
@@ -415,14 +419,14 @@ func (w *world) edit(e *event, o *calendar.Object) string {
 			return ""
 		}
 		return "takes " + q.name + " out of " + in.ID.Value() + " of"
-	case roll < 93:
+	case roll < 92:
 		c := overrideOf(o, in)
 		if c == nil {
 			return ""
 		}
 		o.RemoveComponent(c)
 		return "puts back " + in.ID.Value() + " of"
-	case roll < 96:
+	case roll < 94:
 		r := master.Value("RRULE")
 		if i := strings.Index(r, "COUNT="); i >= 0 {
 			var n int
@@ -432,7 +436,28 @@ func (w *world) edit(e *event, o *calendar.Object) string {
 		}
 		return ""
 	}
+	if roll < 97 {
+		return extra(w, o)
+	}
 	return cut(o, all)
+}
+
+// extra adds an instance outside of the rule (RDATE), sometimes with a length of
+// its own.
+func extra(w *world, o *calendar.Object) string {
+	m := o.Master()
+	at, err := calendar.ParseDateTime(m.Prop("DTSTART"))
+	if err != nil {
+		panic(err)
+	}
+	at.Wall = at.Wall.AddDate(0, 0, 30+w.rnd.IntN(20))
+	d := at.Property("RDATE")
+	if at.Kind != calendar.Date && m.Name == "VEVENT" && w.chance(40) {
+		d.SetValue(at.Value() + "/PT2H")
+		d.SetParam("VALUE", "PERIOD")
+	}
+	m.Add(d)
+	return "adds a date to"
 }
 
 // cut ends the series before one of its later instances (THISANDFUTURE as most
@@ -475,7 +500,7 @@ func (w *world) splitRest(old *event, was *calendar.Object) {
 	}
 	in := all[len(all)/2]
 	uid := fmt.Sprintf("e%d-%d", len(w.events)+1, w.seed)
-	e := &event{uid: uid, organizer: old.organizer, key: storage.ObjectKey{CollectionKey: old.organizer.home, Name: uid + ".ics"}, seq: map[string]int{}}
+	e := &event{uid: uid, organizer: old.organizer, key: storage.ObjectKey{CollectionKey: old.key.CollectionKey, Name: uid + ".ics"}, seq: map[string]int{}}
 	c := was.Master().Clone()
 	length := endOf(c).Sub(startOf(c))
 	c.Remove("EXDATE", "RDATE", "SEQUENCE")
@@ -483,7 +508,7 @@ func (w *world) splitRest(old *event, was *calendar.Object) {
 	c.Set(in.ID.Property("DTSTART"))
 	end := in.ID
 	end.Wall = end.Wall.Add(length)
-	c.Set(end.Property("DTEND"))
+	c.Set(end.Property(endName(c)))
 	c.Set(calendar.NewProperty("RRULE", fmt.Sprintf("FREQ=DAILY;COUNT=%d", len(all)-len(all)/2)))
 	o := calendar.NewObject("-//Client//EN")
 	o.Children = []*calendar.Component{c}
@@ -497,12 +522,20 @@ func startOf(c *calendar.Component) time.Time {
 }
 
 func endOf(c *calendar.Component) time.Time {
-	d, _ := calendar.ParseDateTime(c.Prop("DTEND"))
+	d, _ := calendar.ParseDateTime(c.Prop(endName(c)))
 	return d.Wall
 }
 
+// endName is the property that says when a component ends.
+func endName(c *calendar.Component) string {
+	if c.Name == "VTODO" {
+		return "DUE"
+	}
+	return "DTEND"
+}
+
 func shift(c *calendar.Component, by time.Duration) {
-	for _, n := range []string{"DTSTART", "DTEND"} {
+	for _, n := range []string{"DTSTART", endName(c)} {
 		d, err := calendar.ParseDateTime(c.Prop(n))
 		if err != nil {
 			panic(err)
@@ -559,9 +592,9 @@ func override(o *calendar.Object, in calendar.Instance) *calendar.Component {
 	c.Remove("RRULE", "RDATE", "EXDATE")
 	c.Add(in.ID.Property("RECURRENCE-ID"))
 	end := in.StartValue
-	end.Wall = end.Wall.Add(endOf(m).Sub(startOf(m)))
+	end.Wall = end.Wall.Add(in.End.Sub(in.Start)) // a period has a length of its own
 	c.Set(in.StartValue.Property("DTSTART"))
-	c.Set(end.Property("DTEND"))
+	c.Set(end.Property(endName(c)))
 	o.Children = append(o.Children, c)
 	return c
 }
@@ -579,8 +612,10 @@ func (w *world) react(p *person, e *event) {
 	o := parse(c.data)
 	roll := w.rnd.IntN(100)
 	switch {
-	case roll < 62:
+	case roll < 58:
 		w.answer(p, e, o, &c, cond, fresh)
+	case roll < 62:
+		w.counter(p, e, o) // with a program that mails proposals
 	case roll < 80:
 		w.setAlarm(p, e, o, &c, cond, fresh)
 	case roll < 84:
@@ -794,8 +829,9 @@ func (p *person) send(m *calendar.Object, to calendar.Address) {
 	site := w.siteOf(to.Domain())
 	w.net.n++
 	id := fmt.Sprintf("mail-%d-%d", w.seed, w.net.n)
-	in := scheduling.Inbound{Via: "mail", Proof: scheduling.Proof{Domain: mailDomain}, Originator: p.addrs[0], Recipients: []calendar.Address{to}, Message: m,
-		Once: &storage.Once{Domain: mailDomain, MessageID: id, BodyHash: scheduling.ETag(string(m.Bytes())), Recipients: to.Key()}}
+	domain := p.addrs[0].Domain()
+	in := scheduling.Inbound{Via: "mail", Proof: scheduling.Proof{Domain: domain}, Originator: p.addrs[0], Recipients: []calendar.Address{to}, Message: m,
+		Once: &storage.Once{Domain: domain, MessageID: id, BodyHash: scheduling.ETag(string(m.Bytes())), Recipients: to.Key()}}
 	line := fmt.Sprintf("%s mails %s %s", p.name, m.Method(), brief(m))
 	var take func()
 	take = func() {

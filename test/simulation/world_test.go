@@ -37,7 +37,8 @@ type person struct {
 	site    *site // nil: mail only
 	addrs   []calendar.Address
 	account storage.Account
-	home    storage.CollectionKey
+	home    storage.CollectionKey // of events
+	tasks   storage.CollectionKey
 
 	cache  map[string]cached    // what his client read last, by UID
 	alarms map[string]alarms    // what he was told is stored, by UID
@@ -217,11 +218,13 @@ func (b *bench) newWorld(seed int64) (*world, error) {
 		if p.account, err = p.site.db.AccountByHandle(bg, fmt.Sprintf("%s-%d", p.name, seed)); err != nil {
 			return nil, err
 		}
-		c, err := p.site.db.CollectionByName(bg, p.account.ID, "calendar")
-		if err != nil {
-			return nil, err
+		for name, key := range map[string]*storage.CollectionKey{"calendar": &p.home, "tasks": &p.tasks} {
+			c, err := p.site.db.CollectionByName(bg, p.account.ID, name)
+			if err != nil {
+				return nil, err
+			}
+			*key = c.CollectionKey
 		}
-		p.home = c.CollectionKey
 	}
 	b.used++
 	return w, nil
