@@ -124,6 +124,7 @@ func SchedulingConfig(cfg *Config, log *slog.Logger) scheduling.Config {
 	return scheduling.Config{
 		Limits:         CalendarLimits(cfg),
 		Rules:          calendar.Rules{MaxSize: int(cfg.MaxBody), MaxInstances: cfg.MaxInstances, MaxAttendees: cfg.MaxAttendees, MinDate: caldav.MinDate, MaxDate: caldav.MaxDate},
+		Burst:          cfg.EventBurst,
 		PerHour:        cfg.PerHour,
 		LocalThreshold: cfg.LocalInline, HoldDelete: hold,
 		RetryMin: time.Duration(cfg.RetryMin), RetryMax: time.Duration(cfg.RetryMax), RetryExpiry: time.Duration(cfg.RetryExpiry), Lease: time.Duration(cfg.Lease),
