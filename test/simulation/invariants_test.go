@@ -434,6 +434,9 @@ func (w *world) statuses(e *event, o *calendar.Object, last map[string]storage.C
 func (w *world) repeats() {
 	first := map[string]told{}
 	for _, t := range w.net.told {
+		if strings.HasPrefix(t.wire, "mail-") { // of a calendar program that takes a mail as often as it comes
+			continue
+		}
 		k := t.to + "\n" + t.body
 		if t.method == "REPLY" || t.method == "COUNTER" || t.method == "DECLINECOUNTER" { // somebody may say the same again later
 			k = t.to + "\n" + t.exact
