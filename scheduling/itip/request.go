@@ -190,7 +190,7 @@ func (g *merge) run(store *calendar.Object) bool {
 		if was == nil && (excluded || g.cur.master == nil && len(g.cur.order) > 0) && partstat(ownLine(c, g.self)) == "DECLINED" {
 			continue // an instance he declined and threw away stays away
 		}
-		if was == nil && !excluded && overtaken(c, g.cur.master, g.p.Now) {
+		if was == nil && overtaken(c, g.cur.master, g.p.Now) {
 			continue
 		}
 		n := g.component(c, k, was)
