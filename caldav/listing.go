@@ -81,7 +81,7 @@ func (q *request) listing(r *resource) (*listedPage, error) {
 		rows = append(rows, row)
 	}
 	if collections.has(r.path.Kind) {
-		for o, err := range q.h.db.List(q.ctx, r.col.CollectionKey, storage.ColumnsMeta) {
+		for o, err := range q.h.db.List(q.ctx, r.col.CollectionKey, storage.ColumnBrief) {
 			if err != nil {
 				return nil, err
 			}

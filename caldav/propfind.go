@@ -56,8 +56,7 @@ func (q *request) propfind() error {
 		q.respond(m, r, spec)
 	}
 	if depth == 1 && (collections.has(q.path.Kind)) {
-		cols := q.columns(spec)
-		for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, cols) {
+		for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, q.listed(spec)) {
 			if err != nil {
 				return q.abort(m, err)
 			}
@@ -88,6 +87,14 @@ func (q *request) columns(spec *davxml.PropSpec) storage.Columns {
 		return storage.ColumnData
 	}
 	return storage.ColumnsMeta
+}
+
+// listed is columns for a whole collection.
+func (q *request) listed(spec *davxml.PropSpec) storage.Columns {
+	if cols := q.columns(spec); cols != storage.ColumnsMeta {
+		return cols
+	}
+	return storage.ColumnBrief
 }
 
 // end closes a multistatus; a client that went away is nobody's error.

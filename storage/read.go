@@ -67,7 +67,11 @@ func (tx *Tx) List(ctx context.Context, k CollectionKey, cols Columns) iter.Seq2
 }
 
 func list(ctx context.Context, run runner, k CollectionKey, cols Columns) iter.Seq2[Object, error] {
-	return stream(ctx, run, objectScanner(cols), `SELECT `+objectColumns(cols)+` FROM object o
+	columns, scan := objectColumns(cols), objectScanner(cols)
+	if cols == ColumnBrief {
+		columns, scan = objectListed, listedScanner(k)
+	}
+	return stream(ctx, run, scan, `SELECT `+columns+` FROM object o
 		WHERE o.account_id = $1 AND o.collection_id = $2 ORDER BY o.name`, int64(k.Account), int64(k.ID))
 }
 
@@ -99,7 +103,7 @@ func (db *DB) SelectIn(ctx context.Context, account AccountID, in []CollectionID
 	if q.UID != "" {
 		text, args = text+` AND o.uid = $3`, append(args, q.UID)
 	}
-	return selectWhere(ctx, db.read, q, text, `replace(o.uid, %, '') <> o.uid`, `c.n, o.name`, args)
+	return selectWhere(ctx, db.read, q, text, `@position(o.uid; %) > 0`, `c.n, o.name`, args)
 }
 
 // The sum keeps planners to the index of UIDs (see migration 0003).
@@ -115,7 +119,7 @@ func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQue
 		text, args = `SELECT `+objectColumns(q.Columns)+fromUID, append(args, q.UID)
 	}
 	// For a part of the UID the index on UIDs is read, not the objects.
-	return selectWhere(ctx, run, q, text, `o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id + 0 = $2 AND replace(u.uid, %, '') <> u.uid)`, `o.name`, args)
+	return selectWhere(ctx, run, q, text, `o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id + 0 = $2 AND @position(u.uid; %) > 0)`, `o.name`, args)
 }
 
 // selectWhere adds the conditions of a query to a statement and runs it; part is the

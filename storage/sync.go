@@ -182,13 +182,11 @@ func (db *DB) initialChanges(ctx context.Context, k CollectionKey, since syncTok
 	if limit > 0 {
 		fetch = int64(limit) + 1
 	}
-	list, err := readAll(ctx, db, func(r rows) (Change, error) {
-		var c Change
-		var row objectRow
-		err := r.Scan(row.dest(make([]any, 0, 15), &c.Object, ColumnsMeta)...)
-		row.fill(&c.Object)
+	scan := listedScanner(k)
+	list, err := readAll(ctx, db, func(r rows) (c Change, err error) {
+		c.Object, err = scan(r)
 		return c, err
-	}, `SELECT `+objectMeta+` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name > $3 ORDER BY o.name LIMIT $4`,
+	}, `SELECT `+objectListed+` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name > $3 ORDER BY o.name LIMIT $4`,
 		int64(k.Account), int64(k.ID), since.after, fetch)
 	if err != nil {
 		return set, err
