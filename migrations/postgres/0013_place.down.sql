@@ -1,0 +1,2 @@
+DROP STATISTICS journal_place;
+DROP STATISTICS object_place;

@@ -1,0 +1,2 @@
+-- PostgreSQL only: what its planner knows.
+SELECT 1;
