@@ -58,7 +58,15 @@ func (b *bounds) component(o *Object, c *Component, z *Zones) error {
 	if err != nil {
 		return err
 	}
-	if t.recurByDue(c); !t.hasStart {
+	t.recurByDue(c)
+	if p := c.Prop("RECURRENCE-ID"); p != nil && !t.hasStart && !(c.Name == "VTODO" && t.hasEnd) {
+		// An override that does not say when it begins has not been moved.
+		if t.start, err = ParseDateTime(p); err != nil {
+			return err
+		}
+		t.hasStart = true
+	}
+	if !t.hasStart {
 		return b.startless(c, z, &t)
 	}
 	b.see(t.start)
