@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -54,8 +55,8 @@ func TestByMailAddress(t *testing.T) {
 		}
 	}
 	host := strings.TrimSuffix(srv.Target, ".")
-	c := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host}, Dial: func(network, _ string) (net.Conn, error) {
-		return net.Dial(network, fmt.Sprintf("127.0.0.1:%d", srv.Port))
+	c := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host}, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", srv.Port))
 	}}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	send := func(method, path, password, body string) *http.Response {
 		t.Helper()
