@@ -3,7 +3,6 @@
 package peers
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -138,8 +137,11 @@ EVENTS {
 	run("", "chown", "-R", "cyrus:mail", dir)
 	cmd := exec.Command("setpriv", "--reuid", "cyrus", "--regid", "mail", "--clear-groups", master, "-C", filepath.Join(dir, "imapd.conf"), "-M", filepath.Join(dir, "cyrus.conf"), "-p", filepath.Join(dir, "pid"))
 	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	said, err := os.Create(filepath.Join(dir, "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -152,12 +154,14 @@ EVENTS {
 		case <-time.After(10 * time.Second):
 		}
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = said.Close()
 	})
 	for _, port := range []int{c.imap, c.https} {
 		blackbox.Must(t, patience, func() error {
 			n, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 			if err != nil {
-				return fmt.Errorf("%w %s", err, out.Bytes())
+				text, _ := os.ReadFile(said.Name())
+				return fmt.Errorf("%w %s", err, text)
 			}
 			return n.Close()
 		})
