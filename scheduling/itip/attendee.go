@@ -273,6 +273,11 @@ func mergeOwn(a *series, base *calendar.Component, b *series, n *calendar.Compon
 			n.Set(q.Clone())
 		}
 	}
+	// RFC 5546 §3.4.5: STATUS of a to-do is his own, but whether it takes place is
+	// the organizer's word: his program may not know of a CANCEL yet.
+	if n.Name == "VTODO" && isCancelled(n) != isCancelled(base) {
+		replaceAll(n, base, "STATUS")
+	}
 	completeTodo(base, n, by)
 	return nil
 }
