@@ -236,7 +236,7 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 		case overtaken(g.s.master, was, g.p.Now): // late: what came about this instance is newer
 			shown = append(shown, k)
 			comps = append(comps, was)
-		case isCancelled(was):
+		case isCancelled(was) && (excluded || len(was.ChildrenNamed("VALARM")) == 0):
 			if excluded && g.inRule(id) {
 				shown = append(shown, k)
 				comps = append(comps, was)
