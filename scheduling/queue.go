@@ -108,6 +108,7 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 	}
 	known := map[string]*calendar.Object{"": nil} // by digest
 	opt := itip.MessageOptions{By: addressesOf(d.sender), Now: d.now, ProdID: d.s.cfg.ProdID}
+	has := map[string]bool{} // who needs no message
 	for _, k := range keys {
 		digest := states[k].Digest
 		if b := base[k]; b != nil {
@@ -133,11 +134,34 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 				sent = true
 			}
 		}
-		if !sent {
-			d.status[k] = "1.2" // what he has is what it says now
-			if base[k] != nil {
-				d.status[k] = "1.0" // once what is under way has arrived
-			}
+		switch {
+		case sent:
+		case base[k] != nil:
+			d.status[k] = "1.0" // once what is under way has arrived
+		default:
+			has[k] = true
+		}
+	}
+	return d.restoreStatus(ctx, uid, has)
+}
+
+// restoreStatus gives recipients who have what the object says now the status
+// of the delivery that brought it: 1.1 by mail, 1.2 by iSchedule (RFC 6638
+// §3.2.9).
+func (d *delivery) restoreStatus(ctx context.Context, uid string, has map[string]bool) error {
+	if len(has) == 0 {
+		return nil
+	}
+	for k := range has {
+		d.status[k] = "1.2"
+	}
+	list, err := d.tx.DeliveriesOf(ctx, d.sender.ID, uid)
+	if err != nil {
+		return err
+	}
+	for _, x := range list { // in the order of each recipient
+		if x.State == storage.DeliveryDone && has[x.RecipientKey] {
+			d.status[x.RecipientKey] = x.Status
 		}
 	}
 	return nil
