@@ -138,12 +138,17 @@ func (r *replying) addDelegate(c *calendar.Component, a calendar.Address, by *ca
 // fresh tells whether the answer in c is not older than the last one for that
 // instance (RFC 5546 §2.1.5), and remembers it. DTSTAMP counts whole seconds, so
 // of two answers with one stamp the one that arrives later counts: who accepts
-// and declines within a second is believed, and a repeat changes nothing.
+// and declines within a second is believed, and a repeat changes nothing. But
+// nobody takes an answer back within a second: that he has not answered yet was
+// said before.
 func (r *replying) fresh(c *calendar.Component, k string) bool {
 	st := stampOf(c, r.p.Now)
 	id := r.key + " " + k
-	if last, ok := r.p.LastReply[id]; ok && st.Compare(last) < 0 {
-		return false
+	if last, ok := r.p.LastReply[id]; ok {
+		order := st.Compare(last)
+		if order < 0 || order == 0 && partstat(line(c, r.key)) == "NEEDS-ACTION" {
+			return false
+		}
 	}
 	r.stamps[id] = st
 	return true
