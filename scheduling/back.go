@@ -3,6 +3,7 @@ package scheduling
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,22 +52,20 @@ func (d *delivery) readGone(text string) *gone {
 	return &g
 }
 
-// former is the highest SEQUENCE that people of other systems have of an event
-// that was called off, its CANCEL included; 0 when there are none.
-func (d *delivery) former(ctx context.Context, g *gone) (int, error) {
+// former tells whether people of other systems have an event that was called
+// off.
+func (d *delivery) former(ctx context.Context, g *gone) (bool, error) {
 	if itip.RoleOf(g.object, addressesOf(d.sender)) != itip.RoleOrganizer {
-		return 0, nil
+		return false, nil
 	}
 	people := itip.Attendees(g.object)
 	if err := d.learn(ctx, people); err != nil {
-		return 0, err
+		return false, err
 	}
-	for _, a := range people {
-		if _, local := d.local(a); !local {
-			return itip.CancelledWith(g.object), nil
-		}
-	}
-	return 0, nil
+	return slices.ContainsFunc(people, func(a calendar.Address) bool {
+		_, local := d.local(a)
+		return !local
+	}), nil
 }
 
 // returns tells whether an object that comes within the hold time of its
@@ -101,8 +100,12 @@ func (d *delivery) plan(ctx context.Context, c itip.Change, in storage.Collectio
 					return plan, g, err
 				}
 			}
-			if c.Former, err = d.former(ctx, g); err != nil {
+			known, err := d.former(ctx, g)
+			if err != nil {
 				return plan, nil, err
+			}
+			if known {
+				c.Former, c.Marks.Asked = g.object, g.extra.Marks.Asked
 			}
 		}
 	}

@@ -19,6 +19,11 @@ func (d *diff) marks(ch Change) Marks {
 	now := ch.Now.UTC().Truncate(time.Second)
 	if first := d.b.minSequence(); d.a.o == nil && first > 0 && !ch.Silent {
 		m.Begun = Stamp{Sequence: first, DTStamp: now}
+		// Who has not heard yet that the former event was called off answers it,
+		// and takes this one for its update.
+		if f := read(ch.Former); rescheduled(f, f.master, d.b, d.b.master) {
+			m.Asked = sequenceOf(d.b.master)
+		}
 	}
 	if d.a.o == nil || d.b.o == nil {
 		return m

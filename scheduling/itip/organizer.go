@@ -45,9 +45,11 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 	}
 	// RFC 5546 §2.1.5: whom an event of that UID was called off to elsewhere has
 	// its CANCEL, and would take what has a lower SEQUENCE for older.
-	if old == nil && c.Former > 0 && b.maxSequence() <= c.Former {
-		for _, n := range b.components() {
-			setSequence(n, c.Former+1)
+	if old == nil && c.Former != nil {
+		if top := cancelledWith(c.Former); b.maxSequence() <= top {
+			for _, n := range b.components() {
+				setSequence(n, top+1)
+			}
 		}
 	}
 	p := Plan{Role: RoleOrganizer, Store: store, NewTag: true, Marks: d.marks(c)}
@@ -67,7 +69,7 @@ func planCancelAll(c Change, by calendar.AddressSet) (Plan, error) {
 	}
 	gone := c.Old.Clone()
 	s := read(gone)
-	top := CancelledWith(gone)
+	top := cancelledWith(gone)
 	for _, n := range s.components() {
 		setSequence(n, top)
 	}
@@ -77,8 +79,8 @@ func planCancelAll(c Change, by calendar.AddressSet) (Plan, error) {
 	return p, nil
 }
 
-// CancelledWith is the SEQUENCE of the CANCEL that ends an organizer's object.
-func CancelledWith(o *calendar.Object) int { return read(o).maxSequence() + 2 }
+// cancelledWith is the SEQUENCE of the CANCEL that ends an organizer's object.
+func cancelledWith(o *calendar.Object) int { return read(o).maxSequence() + 2 }
 
 // lines indexes the ATTENDEEs of a component by person.
 func lines(c *calendar.Component) map[string]*calendar.Property {

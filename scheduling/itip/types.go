@@ -79,10 +79,10 @@ type Change struct {
 
 	// Marks, of an organizer's object, are what the last Plan gave.
 	Marks Marks
-	// Former, of an organizer's new object, is the highest SEQUENCE that people
-	// elsewhere know from a former event of that UID, the CANCEL's included; 0:
-	// there was none, or nobody else knows it.
-	Former int
+	// Former, of an organizer's new object, is a former event of that UID that
+	// people elsewhere know, as it was when he deleted it; nil: there was none, or
+	// nobody else knows it.
+	Former *calendar.Object
 
 	// AllowReset lets the organizer ask an attendee again: PARTSTAT set to
 	// NEEDS-ACTION in a component that changed otherwise too is kept. Leave it
@@ -147,8 +147,8 @@ type Stamp struct {
 // Marks tell, on the organizer's side, an answer to what holds from an answer to
 // what was before (RFC 5546 §2.1.5).
 type Marks struct {
-	// Asked is the SEQUENCE with which the whole was last rescheduled: an answer
-	// to an earlier one is no answer to it.
+	// Asked is the SEQUENCE with which the whole was last rescheduled, also when
+	// it began again: an answer to an earlier one is no answer to it.
 	Asked int `json:"asked,omitempty"`
 	// Begun, of an object that came new with a SEQUENCE, is its lowest SEQUENCE
 	// and the time: an answer from before belongs to a former event of that UID,
