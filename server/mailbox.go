@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/imip"
@@ -143,21 +144,49 @@ type bounces struct {
 	s  *scheduling.Service
 }
 
+// A mail server near by may give a mail back before it is noted that it was sent.
+const (
+	bouncePause = 100 * time.Millisecond
+	bounceTries = 50
+)
+
 // Bounced finds the delivery that came back. A bounce that names another
 // mail than those that went to this attendee is forged or lost its way, and
-// changes nothing.
+// changes nothing. One of a mail that is still being sent waits a little; the
+// error after that lets its bearer come again.
 func (b bounces) Bounced(ctx context.Context, bind imip.Binding, messageID string, st imip.BounceStatus) error {
+	for range bounceTries {
+		err := b.record(ctx, bind, messageID, st)
+		if !errors.Is(err, errStillSent) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(bouncePause):
+		}
+	}
+	return errStillSent
+}
+
+var errStillSent = errors.New("the mail that came back is still being sent")
+
+func (b bounces) record(ctx context.Context, bind imip.Binding, messageID string, st imip.BounceStatus) error {
 	list, err := b.db.Deliveries(ctx, storage.DeliveryFilter{Account: bind.Account, UID: bind.UID, Limit: 1000})
 	if err != nil {
 		return err
 	}
 	_, domain, _ := strings.Cut(messageID, "@")
 	for _, d := range list { // newest first
-		if d.RecipientKey != bind.Attendee.Key() || d.Transport != "mail" || d.WireID == "" {
+		sent := d.State == storage.DeliveryInFlight // by which transport is noted afterwards
+		if d.RecipientKey != bind.Attendee.Key() || d.Transport != "mail" && !sent || d.WireID == "" {
 			continue
 		}
 		if messageID != "" && imip.DeliveryID(d.WireID, calendar.Address(d.Recipient), domain) != messageID {
 			continue
+		}
+		if sent {
+			return errStillSent
 		}
 		return b.s.Bounced(ctx, scheduling.Bounce{Account: bind.Account, UID: bind.UID, Attendee: bind.Attendee, Delivery: d.ID, Detail: strings.TrimSpace("came back: " + st.Status + " " + st.Detail)})
 	}

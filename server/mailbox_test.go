@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
 	"strings"
 	"testing"
@@ -84,6 +85,53 @@ func TestAdmit(t *testing.T) {
 			}
 			if list, err := db.ListQuarantine(t.Context(), a.ID, 10); err != nil || len(list) != 2 {
 				t.Errorf("%d held: %v", len(list), err)
+			}
+		})
+	}
+}
+
+// A bounce that comes before it is noted that the mail was sent waits for that,
+// and is recorded then.
+func TestEarlyBounce(t *testing.T) {
+	t.Parallel()
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			db := storagetest.Open(t, e)
+			a, err := db.CreateAccount(t.Context(), storage.Account{Handle: "alice", Kind: storage.KindUser, Emails: []string{"alice@alpha.test"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader})
+			m := []storage.Message{{Account: a.ID, ID: db.NewID(), UID: "u", Method: "REQUEST", Component: "VEVENT", Originator: "mailto:alice@alpha.test", Body: "x"}}
+			mails := []storage.Delivery{{Account: a.ID, MessageID: m[0].ID, UID: "u", Recipient: "mailto:nobody@far.test", RecipientKey: "mailto:nobody@far.test", Domain: "far.test", Status: "1.0"}}
+			if err := db.Tx(t.Context(), func(ctx context.Context, tx *storage.Tx) error { return tx.Enqueue(ctx, m, mails) }); err != nil {
+				t.Fatal(err)
+			}
+			claimed, err := db.Claim(t.Context(), "node", time.Now(), time.Minute, 10, 0)
+			if err != nil || len(claimed) != 1 {
+				t.Fatalf("claimed %d, %v", len(claimed), err)
+			}
+			d := claimed[0].Delivery
+			bind := imip.Binding{Account: a.ID, UID: "u", Attendee: "mailto:nobody@far.test"}
+			id := imip.DeliveryID(d.WireID, calendar.Address(d.Recipient), "alpha.test")
+			b := bounces{db, s}
+			if err := b.record(t.Context(), bind, id, imip.BounceStatus{Status: "5.1.1"}); err != errStillSent {
+				t.Fatalf("while it is being sent: %v", err)
+			}
+			done := make(chan error, 1)
+			go func() { done <- b.Bounced(t.Context(), bind, id, imip.BounceStatus{Status: "5.1.1"}) }()
+			time.Sleep(2 * bouncePause)
+			d.State, d.Transport, d.Status = storage.DeliveryDone, "mail", "1.1"
+			if n, err := db.Finish(t.Context(), []storage.Delivery{d}); err != nil || n != 1 {
+				t.Fatalf("finished %d, %v", n, err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			list, err := db.Deliveries(t.Context(), storage.DeliveryFilter{Account: a.ID, UID: "u", Limit: 10})
+			if err != nil || len(list) != 1 || list[0].State != storage.DeliveryFailed || list[0].Status != "5.1" {
+				t.Errorf("the delivery is %+v, %v", list, err)
 			}
 		})
 	}

@@ -31,7 +31,7 @@ var mutants = []mutant{
 	{"alarms travel", "scheduling/itip/tailor.go",
 		`if k.Name != "VALARM" {`, `if k.Name != "VALARMS" {`},
 	{"SEQUENCE stays", "scheduling/itip/organizer.go",
-		"setSequence(n, top+1)", "setSequence(n, top)"},
+		"b.maxSequence() <= top {\n\t\tfor", "b.maxSequence() < top {\n\t\tfor"},
 	{"outcomes are not written back", "scheduling/writeback.go",
 		"return itip.CompleteStatus(obj, status), nil", "return itip.CompleteStatus(nil, status), nil"},
 	{"an old answer overwrites a new one", "scheduling/itip/reply.go",
