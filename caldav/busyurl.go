@@ -3,7 +3,6 @@ package caldav
 import (
 	"time"
 
-	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/calendar"
 )
 
@@ -24,15 +23,7 @@ func (q *request) getBusy() error {
 	if err != nil {
 		return err
 	}
-	over, err := q.readable(acl.ReadFreeBusy)
-	if err != nil {
-		return err
-	}
-	busy, err := q.busyTimes(over, from, to)
-	if err != nil {
-		return err
-	}
-	return q.writeBusy(busy, from, to)
+	return q.answerBusy(from, to)
 }
 
 // busyRange reads the range of the question: start is today when it is missing,

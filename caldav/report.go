@@ -551,6 +551,12 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	if to.IsZero() {
 		to = from.AddDate(1, 0, 0)
 	}
+	return q.answerBusy(from, to)
+}
+
+// answerBusy answers with what takes time in the calendars whose free/busy the
+// user may read.
+func (q *request) answerBusy(from, to time.Time) error {
 	over, err := q.readable(acl.ReadFreeBusy)
 	if err != nil {
 		return err
