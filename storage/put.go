@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -64,6 +65,7 @@ func (db *DB) PutPlain(ctx context.Context, p PlainPut) (PlainResult, error) {
 	if err := checkObject(o); err != nil {
 		return PlainResult{}, err
 	}
+	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		out, err := db.putPlain(ctx, &p)
 		if err == nil {
@@ -81,6 +83,9 @@ func (db *DB) PutPlain(ctx context.Context, p PlainPut) (PlainResult, error) {
 				return PlainResult{}, reason
 			}
 		case failureRetry:
+			if !deadlocked(err) && time.Since(began) >= retryFor {
+				return PlainResult{}, err
+			}
 		case failureGone:
 			if !unsent(err, out.Seq) {
 				return PlainResult{}, err
