@@ -42,6 +42,7 @@ type Inbound struct {
 	Message    *calendar.Object // with METHOD, validated by calendar.ValidateMessage
 	Once       *storage.Once    // replay key; nil: none (mail brings its Message-ID here too)
 	RequestID  string
+	Passed     []string // marks of the installations that it came through, by mail
 }
 
 // RecipientResult is the fate of one recipient.
@@ -87,6 +88,7 @@ type Parcel struct {
 	Queued         time.Time // when the change was made
 	Last           bool      // no retry will follow: fall back now if policy allows
 	RequestID      string
+	Passed         []string // see Inbound
 }
 
 // Question asks for the busy time of people of one domain.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,7 +89,7 @@ type federationParts struct {
 	gateway     *gateway.Client
 	submissions http.Handler
 	mailRules   imip.Rules
-	loop        string // names this installation in the mails that it writes
+	loop        string // marks the mails that this installation writes
 }
 
 // domainList knows our domains; it asks the database again every few seconds.
@@ -218,12 +219,16 @@ func (f *federationParts) mail(ctx context.Context) error {
 		return imip.DomainRules{Local: local, Gateway: local && gateway, Bounces: local && listens}
 	}}
 	f.mailRules = rules
-	if names := f.domains.names(); len(names) > 0 {
-		f.loop = names[0]
+	// Another installation may host the same domains, and a node may have started
+	// before one was added; all nodes have one database.
+	mark, err := secretOf(ctx, f.s.db, "mail.loop")
+	if err != nil {
+		return err
 	}
+	f.loop = hex.EncodeToString(mark[:8])
 	limits := CalendarLimits(cfg)
 	if cfg.SMTPURL != "" {
-		f.submit, err = imip.NewSubmitter(imip.SubmitConfig{URL: cfg.SMTPURL, Dial: f.dialMail, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.out.Roots}, Hello: f.loop, Now: time.Now})
+		f.submit, err = imip.NewSubmitter(imip.SubmitConfig{URL: cfg.SMTPURL, Dial: f.dialMail, TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.out.Roots}, Hello: f.host(), Now: time.Now})
 		if err != nil {
 			return fmt.Errorf("smtp_url: %w", err)
 		}
@@ -291,12 +296,16 @@ func (f *federationParts) lookupTXT(ctx context.Context, name string) ([]string,
 	return out, nil
 }
 
-func (f *federationParts) mailServer(lmtp bool, conf *tls.Config) *imip.Server {
-	host := "localhost"
+// host is how we call ourselves to mail servers.
+func (f *federationParts) host() string {
 	if names := f.domains.names(); len(names) > 0 {
-		host = names[0]
+		return names[0]
 	}
-	return imip.NewServer(f.intake, imip.ListenConfig{LMTP: lmtp, Hostname: host, TLS: conf, Trusted: f.s.cfg.Proxies})
+	return "localhost"
+}
+
+func (f *federationParts) mailServer(lmtp bool, conf *tls.Config) *imip.Server {
+	return imip.NewServer(f.intake, imip.ListenConfig{LMTP: lmtp, Hostname: f.host(), TLS: conf, Trusted: f.s.cfg.Proxies})
 }
 
 func (f *federationParts) close() {

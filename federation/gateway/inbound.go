@@ -23,7 +23,7 @@ type Receiver struct {
 func (r Receiver) Receive(ctx context.Context, in scheduling.Inbound) ([]scheduling.RecipientResult, error) {
 	return r.each(ctx, in, r.Receiver.Receive, func(domain string, to []calendar.Address) ([]scheduling.RecipientResult, error) {
 		o := in.Message
-		p := scheduling.Parcel{Method: o.Method(), Component: o.Kind(), UID: o.UID(), Originator: in.Originator, Recipients: to, Domain: domain, Body: o.Bytes(), Attempt: 1, Queued: r.Client.Now(), RequestID: in.RequestID}
+		p := scheduling.Parcel{Method: o.Method(), Component: o.Kind(), UID: o.UID(), Originator: in.Originator, Recipients: to, Domain: domain, Body: o.Bytes(), Attempt: 1, Queued: r.Client.Now(), RequestID: in.RequestID, Passed: in.Passed}
 		// The same message has the same id, however often its sender tries.
 		sum := sha256.Sum256(append([]byte(in.Originator.Key()+"\x00"), p.Body...))
 		p.WireID = hex.EncodeToString(sum[:16]) + "@" + domain

@@ -27,7 +27,7 @@ type Letter struct {
 	Object    *calendar.Object // with METHOD
 	Kind      itip.Kind
 	Changes   []itip.FieldChange // told with KindChanged
-	LoopID    string             // this installation, for its own loop guard; may be ""
+	Loops     []string           // the installations that it came through, this one first, for their loop guard
 	Actions   []Action           // links offered in the text, from the configured URL only (A18)
 }
 
@@ -85,9 +85,7 @@ func Compose(l Letter) ([]byte, error) {
 	writeField(&b, "Message-ID", "<"+l.MessageID+">")
 	writeField(&b, "References", "<"+threadID(l.Object, l.MessageID)+">")
 	writeField(&b, "Auto-Submitted", "auto-generated") // RFC 3834 §5
-	if l.LoopID != "" {
-		writeField(&b, "Kalends-Loop", cleanLine(l.LoopID, 100))
-	}
+	writeLoops(&b, l.Loops)
 	writeField(&b, "MIME-Version", "1.0")
 	outer, inner := boundary(l.MessageID, "mixed"), boundary(l.MessageID, "alternative")
 	b.WriteString("Content-Type: multipart/mixed; boundary=\"" + outer + "\"\r\n\r\n")

@@ -156,7 +156,7 @@ func goldenCases() []goldenCase {
 func (c goldenCase) letter(t testing.TB) Letter {
 	l := Letter{
 		Sender: Sender{From: alice, Envelope: alice.Email}, To: dave, User: alice, MessageID: "d-" + c.name + ".0123abcd@alpha.test",
-		Date: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), Object: parseICS(t, c.ics), Kind: c.kind, Changes: c.changes, LoopID: "node-1", Actions: c.actions, SentBy: c.by,
+		Date: time.Date(2026, 11, 1, 9, 0, 0, 0, time.UTC), Object: parseICS(t, c.ics), Kind: c.kind, Changes: c.changes, Loops: []string{"node-1"}, Actions: c.actions, SentBy: c.by,
 	}
 	if c.sender != nil {
 		l.Sender = *c.sender

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -191,11 +192,16 @@ func (in *Intake) Deliver(ctx context.Context, env Envelope, raw []byte) []error
 	if maxHops <= 0 {
 		maxHops = 50
 	}
-	if m.Hops > maxHops { // RFC 5321 §6.3
-		return all(reply(554, "5.4.6", "mail loop"))
+	own := in.LoopID != "" && slices.Contains(m.Loops, in.LoopID)
+	if own {
+		in.log().InfoContext(ctx, "own mail came back", "message_id", m.MessageID, "through", len(m.Loops)-1)
 	}
-	if in.LoopID != "" && m.LoopID == in.LoopID {
-		in.log().InfoContext(ctx, "own mail came back", "message_id", m.MessageID)
+	switch {
+	// RFC 5321 §6.3. What went through other installations did so from backend to
+	// backend: nobody has it, and who sent it is told.
+	case m.Hops+len(m.Loops) > maxHops, own && len(m.Loops) > 1:
+		return all(reply(554, "5.4.6", "mail loop"))
+	case own:
 		return all(nil)
 	}
 	var ev Evidence
@@ -367,7 +373,7 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 	}
 	results, err := in.Receiver.Receive(ctx, scheduling.Inbound{
 		Via: "mail", Proof: ev.Proof, Originator: ev.From, Recipients: []calendar.Address{person},
-		Message: o, Once: once(m, ev, person, o), RequestID: "mail:" + m.MessageID,
+		Message: o, Once: once(m, ev, person, o), RequestID: "mail:" + m.MessageID, Passed: m.Loops,
 	})
 	if errors.Is(err, scheduling.ErrReplayConflict) {
 		return keep(ReasonUnusable, err)
@@ -384,6 +390,11 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 		in.log().InfoContext(ctx, "mail applied", "message_id", m.MessageID, "method", o.Method(), "how", ev.How, "status", r.Status)
 		if r.Retry {
 			return reply(451, "4.3.0", "try again later")
+		}
+		// An installation that hands on to us writes what became of it into the
+		// event; a person would get a mail that his mail came back.
+		if len(m.Loops) > 0 && r.Transport == "gateway" && (strings.HasPrefix(r.Status, "3") || strings.HasPrefix(r.Status, "5")) {
+			return reply(550, "5.7.1", cleanLine(r.Status+" "+r.Detail, 200))
 		}
 	}
 	return nil

@@ -184,6 +184,12 @@ func TestIntakeLoops(t *testing.T) {
 	if len(w.applied) != 1 {
 		t.Error("another installation's mail was dropped")
 	}
+	// What hands on keeps the marks: in a circle it is refused, and its sender told.
+	wantCodes(t, w.deliver(append([]byte("Kalends-Loop: node-2\r\nKalends-Loop: node-1\r\n"), w.dave(shape(t, "bare.eml"))...), "alice@alpha.test"), 554)
+	wantCodes(t, w.deliver(append([]byte(strings.Repeat("Kalends-Loop: x\r\n", 51)), w.dave(shape(t, "bare.eml"))...), "alice@alpha.test"), 554)
+	if len(w.applied) != 1 {
+		t.Error("a mail in a circle was applied")
+	}
 	long := append([]byte(strings.Repeat("Received: by x\r\n", 51)), w.dave(shape(t, "bare.eml"))...)
 	wantCodes(t, w.deliver(long, "alice@alpha.test"), 554)
 }

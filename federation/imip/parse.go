@@ -66,7 +66,7 @@ type Mail struct {
 	MessageID string // without angle brackets, "" when absent
 	Sort      Sort
 	Hops      int              // Received fields
-	LoopID    string           // of the installation that made the mail, "" when none says so
+	Loops     []string         // the installations that it came through, the last first
 	Text      string           // first plain text part, at most 4 KiB, for people
 	Object    *calendar.Object // nil unless SortCalendar and Fault is nil
 	Method    string           // of Object
@@ -147,7 +147,7 @@ func (m *Mail) readHeader() {
 		case "received":
 			m.Hops++
 		case loopField:
-			m.LoopID = cleanLine(f.value, 200)
+			m.Loops = append(m.Loops, cleanLine(f.value, 100))
 		}
 	}
 	m.froms = count["from"]
@@ -158,8 +158,15 @@ func (m *Mail) readHeader() {
 	m.MessageID = messageID(fieldValue(m.header, "Message-ID"))
 }
 
-// loopField names the installation that wrote a mail (A33), in lower case.
+// loopField names an installation that wrote a mail (A33), in lower case. Who
+// hands a mail on to a backend keeps the marks that it had.
 const loopField = "kalends-loop"
+
+func writeLoops(b *bytes.Buffer, ids []string) {
+	for _, id := range ids {
+		writeField(b, "Kalends-Loop", cleanLine(id, 100))
+	}
+}
 
 // messageID takes the id out of its angle brackets; "" when it is none or too
 // long to be one.

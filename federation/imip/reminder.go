@@ -20,7 +20,7 @@ func (t *Transport) reminder(ctx context.Context, p scheduling.Parcel, o *calend
 	}
 	from.Name = "Calendar reminder"
 	fromDomain := calendar.Address("mailto:" + from.Email).Domain()
-	l = Letter{Sender: Sender{From: from, Envelope: from.Email}, To: to, Date: p.Queued, MessageID: DeliveryID(p.WireID, p.Recipients[0], fromDomain), LoopID: t.LoopID}
+	l = Letter{Sender: Sender{From: from, Envelope: from.Email}, To: to, Date: p.Queued, MessageID: DeliveryID(p.WireID, p.Recipients[0], fromDomain), Loops: t.loops(p)}
 	if l.Date.IsZero() {
 		l.Date = t.Now()
 	}
@@ -32,9 +32,7 @@ func (t *Transport) reminder(ctx context.Context, p scheduling.Parcel, o *calend
 	writeField(&b, "Subject", encodeText(cleanLine(n.Subject, 250)))
 	writeField(&b, "Message-ID", "<"+l.MessageID+">")
 	writeField(&b, "Auto-Submitted", "auto-generated") // RFC 3834 §5
-	if l.LoopID != "" {
-		writeField(&b, "Kalends-Loop", cleanLine(l.LoopID, 100))
-	}
+	writeLoops(&b, l.Loops)
 	writeField(&b, "MIME-Version", "1.0")
 	writeText(&b, "text/plain; charset=UTF-8", n.plain(nil))
 	msg, signed, err = t.signFor(ctx, b.Bytes(), fromDomain)

@@ -27,7 +27,7 @@ type Transport struct {
 	Submit Sending // nil: no mail server is configured, everything fails with 5.2
 	Keys   Keys    // nil: nothing is signed by us
 	Tokens *Tokens // nil: no gateway mode
-	LoopID string
+	LoopID string  // this installation; "": its mails carry no mark
 	Limits calendar.Limits
 	Now    func() time.Time
 	// Actions gives the links a mail offers to its recipient; may be nil.
@@ -189,7 +189,7 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 	}
 	l = Letter{
 		Sender: sender, To: Mailbox{Name: nameOf(o, to, ""), Email: toEmail}, User: user,
-		Date: p.Queued, Object: object, Kind: kindOf(p), Changes: p.Changes, LoopID: t.LoopID,
+		Date: p.Queued, Object: object, Kind: kindOf(p), Changes: p.Changes, Loops: t.loops(p),
 	}
 	if l.Date.IsZero() {
 		l.Date = t.Now()
@@ -212,6 +212,14 @@ func (t *Transport) write(ctx context.Context, p scheduling.Parcel, o *calendar.
 	}
 	msg, signed, err = t.signFor(ctx, msg, fromDomain)
 	return msg, l, signed, err
+}
+
+// loops are the marks of a mail: ours, and those of the mail that it hands on.
+func (t *Transport) loops(p scheduling.Parcel) []string {
+	if t.LoopID == "" {
+		return p.Passed
+	}
+	return append([]string{t.LoopID}, p.Passed...)
 }
 
 // signFor signs a mail for the domain that stands in its From, when we have
