@@ -89,7 +89,10 @@ func (a Actor) sentBy() calendar.Address {
 const statusRevoked = "3.8;The sender may not act for this calendar user any more"
 
 // revoked tells whether a queued message was caused by somebody who may not send
-// it any more. sender is who caused it, the zero Account when the owner did.
+// it any more. sender is who caused it, the zero Account when the owner did or who
+// caused it is no more. What says that something is gone from the owner's calendar
+// leaves in any case: the change has been made, no object is left that could show
+// 3.8, and the others would have for ever what he has no more.
 func (s *Service) revoked(ctx context.Context, m storage.Message) (sender storage.Account, revoked bool, err error) {
 	if m.By == 0 {
 		return sender, false, nil
@@ -98,10 +101,18 @@ func (s *Service) revoked(ctx context.Context, m storage.Message) (sender storag
 	if err != nil {
 		return sender, false, err
 	}
-	by, ok := found[m.By]
-	if !ok {
-		return sender, true, nil
+	sender = found[m.By]
+	var may mandate
+	if sender.ID != 0 {
+		may, err = s.mandateOf(ctx, found[m.Account], sender)
 	}
-	may, err := s.mandateOf(ctx, found[m.Account], by)
-	return by, !may.allows(m.Method), err
+	if err != nil || may.allows(m.Method) || m.Method == "CANCEL" {
+		return sender, false, err
+	}
+	err = s.db.View(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		there, err := tx.ObjectsByUID(ctx, []storage.AccountID{m.Account}, m.UID, 0)
+		revoked = len(there) > 0
+		return err
+	})
+	return sender, revoked, err
 }
