@@ -7,8 +7,6 @@ import (
 	"html/template"
 	"net/http"
 	"time"
-
-	"github.com/kalends/kalends/storage"
 )
 
 // listingPage is what a browser sees of a collection: names, nothing active.
@@ -81,14 +79,14 @@ func (q *request) listing(r *resource) (*listedPage, error) {
 		rows = append(rows, row)
 	}
 	if collections.has(r.path.Kind) {
-		for o, err := range q.h.db.List(q.ctx, r.col.CollectionKey, storage.ColumnBrief) {
+		for o, err := range q.h.db.Listing(q.ctx, r.col) {
 			if err != nil {
 				return nil, err
 			}
 			if len(rows) == 1000 { // a page for people, not an export
 				break
 			}
-			rows = append(rows, listingRow{Href: q.member(&o).href(), Name: o.Name, Type: o.Component, Modified: time.UnixMicro(o.Modified).UTC().Format(time.DateTime)})
+			rows = append(rows, listingRow{Href: q.member(o).href(), Name: o.Name, Type: o.Component, Modified: time.UnixMicro(o.Modified).UTC().Format(time.DateTime)})
 		}
 	}
 	out := &listedPage{etag: fmt.Sprintf(`"%x"`, tag.Sum64()), newest: newest}

@@ -281,11 +281,11 @@ func (q *request) matchMembers(m *davxml.Multistatus, rep *davxml.PrincipalMatch
 	if rep.Property != davxml.DOwner || q.found.Home.ID != q.user.ID || !collections.has(q.path.Kind) {
 		return nil
 	}
-	for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, q.listed(&rep.PropSpec)) {
+	for o, err := range q.members(&rep.PropSpec) {
 		if err != nil {
 			return err
 		}
-		q.respond(m, q.member(&o), &rep.PropSpec)
+		q.respond(m, q.member(o), &rep.PropSpec)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -56,11 +57,11 @@ func (q *request) propfind() error {
 		q.respond(m, r, spec)
 	}
 	if depth == 1 && (collections.has(q.path.Kind)) {
-		for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, q.listed(spec)) {
+		for o, err := range q.members(spec) {
 			if err != nil {
 				return q.abort(m, err)
 			}
-			if r := q.member(&o); r.view != viewNone {
+			if r := q.member(o); r.view != viewNone {
 				q.respond(m, r, spec)
 			}
 			if m.Err() != nil {
@@ -89,12 +90,20 @@ func (q *request) columns(spec *davxml.PropSpec) storage.Columns {
 	return storage.ColumnsMeta
 }
 
-// listed is columns for a whole collection.
-func (q *request) listed(spec *davxml.PropSpec) storage.Columns {
-	if cols := q.columns(spec); cols != storage.ColumnsMeta {
-		return cols
+// members are the objects of the request's collection with what the properties
+// asked for need. They are not to be written to.
+func (q *request) members(spec *davxml.PropSpec) iter.Seq2[*storage.Object, error] {
+	cols := q.columns(spec)
+	if cols == storage.ColumnsMeta {
+		return q.h.db.Listing(q.ctx, q.found.Collection)
 	}
-	return storage.ColumnBrief
+	return func(yield func(*storage.Object, error) bool) {
+		for o, err := range q.h.db.List(q.ctx, q.found.Collection.CollectionKey, cols) {
+			if !yield(&o, err) {
+				return
+			}
+		}
+	}
 }
 
 // end closes a multistatus; a client that went away is nobody's error.

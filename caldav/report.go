@@ -388,7 +388,7 @@ func calendarOf(over []*request, id storage.CollectionID) *request {
 
 // candidates are the objects that the index leaves over in the calendars of a query,
 // by one statement or two. What is asked of the UID the index answers alone, whatever
-// the collation and the kind of match.
+// the collation and the kind of match, and all members are those of a listing.
 func (q *request) candidates(over []*request, sel storage.ObjectQuery, w *calendar.Window) iter.Seq2[storage.Object, error] {
 	find := func(sel storage.ObjectQuery) iter.Seq2[storage.Object, error] {
 		if q.path.Kind != KindHome {
@@ -400,43 +400,74 @@ func (q *request) candidates(over []*request, sel storage.ObjectQuery, w *calend
 		}
 		return q.h.db.SelectIn(q.ctx, q.found.Home.ID, in, sel)
 	}
-	if w.UID == nil {
+	listed := q.path.Kind == KindCalendar && !w.Ranged()
+	switch {
+	case w.UID == nil && listed && sel.Columns == storage.ColumnsMeta:
+		return q.listed(w)
+	case w.UID == nil:
 		return find(sel)
-	}
-	if w.UID.Collation == davxml.CollationOctet {
-		if w.UID.MatchType == davxml.MatchEquals {
-			sel.UID = w.UID.Text
-		} else {
-			sel.UIDPart = w.UID.Text
-		}
-		return matching(find(sel), w)
+	case w.UID.Collation == davxml.CollationOctet && w.UID.MatchType == davxml.MatchEquals:
+		sel.UID = w.UID.Text
+		return find(sel)
 	}
 	// Collations are not the database's business: UIDs are compared here, and
 	// only what matches is read.
+	brief := sel
+	brief.Columns = storage.ColumnsMeta
+	all := find(brief)
+	if listed {
+		all = q.listed(w)
+	}
+	if sel.Columns == storage.ColumnsMeta {
+		return matching(all, w)
+	}
 	return func(yield func(storage.Object, error) bool) {
-		cols := sel.Columns
-		sel.Columns = storage.ColumnsMeta
-		sel.UIDs = []string{}
-		for o, err := range matching(find(sel), w) {
+		var names []string
+		for o, err := range matching(all, w) {
 			if err != nil {
 				yield(o, err)
 				return
 			}
+			names = append(names, o.Name)
 			sel.UIDs = append(sel.UIDs, o.UID)
 		}
-		if len(sel.UIDs) == 0 {
-			return
+		switch {
+		case len(names) == 0:
+		case !listed, len(names) > 500: // which names would take more than one statement for
+			find(sel)(yield)
+		default:
+			for o, err := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, names, sel.Columns) {
+				if (err != nil || !o.Missing()) && !yield(o, err) {
+					return
+				}
+			}
 		}
-		sel.Columns = cols
-		find(sel)(yield)
+	}
+}
+
+// listed are the members of the request's calendar with the component of a
+// window that has no other condition.
+func (q *request) listed(w *calendar.Window) iter.Seq2[storage.Object, error] {
+	return func(yield func(storage.Object, error) bool) {
+		for o, err := range q.h.db.Listing(q.ctx, q.found.Collection) {
+			switch {
+			case err != nil:
+				yield(storage.Object{}, err)
+				return
+			case w.Component != "" && o.Component != w.Component:
+			case !yield(*o, nil):
+				return
+			}
+		}
 	}
 }
 
 // matching are the objects whose UID is asked for.
 func matching(found iter.Seq2[storage.Object, error], w *calendar.Window) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
+		matches := w.UID.Matcher()
 		for o, err := range found {
-			if err == nil && !w.UID.Matches(o.UID) {
+			if err == nil && !matches(o.UID) {
 				continue
 			}
 			if !yield(o, err) {
@@ -515,7 +546,7 @@ func (q *request) writeChanges(m *davxml.Multistatus, set storage.ChangeSet, spe
 				if o.Missing() { // deleted since: the next report will say so too
 					c.Deleted = true
 				} else {
-					c.Object = o
+					c.Object = &o
 				}
 			}
 			q.writeChange(m, &c, spec, first)
@@ -527,7 +558,7 @@ func (q *request) writeChanges(m *davxml.Multistatus, set storage.ChangeSet, spe
 // writeChange tells of one change. What has become hidden is gone for the user,
 // who may have seen it before; a first answer has no need to say so.
 func (q *request) writeChange(m *davxml.Multistatus, c *storage.Change, spec *davxml.PropSpec, first bool) {
-	r := q.member(&c.Object)
+	r := q.member(c.Object)
 	switch {
 	case c.Deleted || r.view == viewNone && !first:
 		m.Status(r.href(), http.StatusNotFound, davxml.Name{}, "")

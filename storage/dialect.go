@@ -11,7 +11,6 @@ import (
 //
 //	@rows($1; r; id bigint, name text)  the objects of a JSON array as rows
 //	@list($1; v)                        its scalars as v.value text, v.n from 1
-//	@position(o.uid; $1)                where a text is in another, from 1; 0: nowhere
 //	@forupdate(o)                       row locks, where rows can be locked
 //	@skiplocked(o)                      the same, passing over what others hold
 type dialect struct {
@@ -27,7 +26,6 @@ const (
 var (
 	rowsWord   = regexp.MustCompile(`@rows\((\$\d+); (\w+); ([^)]*)\)`)
 	listWord   = regexp.MustCompile(`@list\((\$\d+); (\w+)\)`)
-	placeWord  = regexp.MustCompile(`@position\(([\w.]+); (\$\d+)\)`)
 	lockWord   = regexp.MustCompile(`@(forupdate|skiplocked)\((\w*)\)`)
 	parameters = regexp.MustCompile(`\$(\d+)`)
 )
@@ -48,7 +46,6 @@ func (d *dialect) translate(query string) string {
 		// would be worth reading a whole table of a small installation.
 		query = rowsWord.ReplaceAllString(query, `(SELECT z.* FROM unnest(ARRAY(SELECT json_array_elements(CAST($1 AS json)))) AS j(j) CROSS JOIN LATERAL json_to_record(j.j) AS z($3)) AS $2`)
 		query = listWord.ReplaceAllString(query, `unnest(ARRAY(SELECT json_array_elements_text(CAST($1 AS json)))) WITH ORDINALITY AS $2(value, n)`)
-		query = placeWord.ReplaceAllString(query, `strpos($1, $2)`)
 		return lockWord.ReplaceAllStringFunc(query, func(w string) string {
 			m := lockWord.FindStringSubmatch(w)
 			lock := "FOR UPDATE"
@@ -76,7 +73,6 @@ func (d *dialect) translate(query string) string {
 		return b.String()
 	})
 	query = listWord.ReplaceAllString(query, `(SELECT value, key + 1 AS n FROM json_each($1)) AS $2`)
-	query = placeWord.ReplaceAllString(query, `instr($1, $2)`)
 	query = lockWord.ReplaceAllString(query, "")
 	return parameters.ReplaceAllString(query, "?$1")
 }

@@ -213,7 +213,6 @@ type PlainResult struct {
 type ObjectQuery struct {
 	Components []string // any of these; empty: all
 	UID        string   // "": all
-	UIDPart    string   // octets within the UID; "": all
 	UIDs       []string // any of these; empty: all
 	From, To   int64    // overlap of [Start, End) with [From, To); both 0: all
 	Flags      Flags    // objects with any of these; 0: all
@@ -245,7 +244,7 @@ type ChangeSet struct {
 
 // Change is the last state of a name.
 type Change struct {
-	Object  // meta columns; only Name and Seq when Deleted
+	*Object // as DB.Listing gives it, not to be written to; only Name and Seq when Deleted
 	Deleted bool
 }
 

@@ -50,22 +50,6 @@ func objectScanner(cols Columns) func(rows) (Object, error) {
 	}
 }
 
-// objectListed are the columns of a listing of one collection; a column less is
-// a sixteenth of its time.
-const objectListed = `o.name, o.component, o.etag, o.schedule_tag, o.size, o.flags, o.seq, o.created, o.modified`
-
-// listedScanner reads objects of a collection with objectListed.
-func listedScanner(k CollectionKey) func(rows) (Object, error) {
-	dest := make([]any, 0, 9)
-	return func(r rows) (Object, error) {
-		o := Object{ObjectKey: ObjectKey{CollectionKey: k}}
-		var row objectRow
-		err := r.Scan(append(dest, &o.Name, &o.Component, &o.ETag, &o.ScheduleTag, &o.Size, &row.flags, &o.Seq, &o.Created, &o.Modified)...)
-		row.fill(&o)
-		return o, err
-	}
-}
-
 // checkObject refuses what cannot be stored as it came.
 func checkObject(o *Object) error {
 	if o.Name == "" || o.Account == 0 || o.ID == 0 {

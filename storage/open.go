@@ -89,6 +89,7 @@ type DB struct {
 
 	accounts  accountCache
 	calendars calendarCache
+	listings  listings
 
 	randMu sync.Mutex
 	rand   *bufio.Reader

@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"iter"
-	"strings"
 )
 
 // stream runs a query and yields its rows; the statement runs again for each
@@ -67,11 +66,7 @@ func (tx *Tx) List(ctx context.Context, k CollectionKey, cols Columns) iter.Seq2
 }
 
 func list(ctx context.Context, run runner, k CollectionKey, cols Columns) iter.Seq2[Object, error] {
-	columns, scan := objectColumns(cols), objectScanner(cols)
-	if cols == ColumnBrief {
-		columns, scan = objectListed, listedScanner(k)
-	}
-	return stream(ctx, run, scan, `SELECT `+columns+` FROM object o
+	return stream(ctx, run, objectScanner(cols), `SELECT `+objectColumns(cols)+` FROM object o
 		WHERE o.account_id = $1 AND o.collection_id = $2 ORDER BY o.name`, int64(k.Account), int64(k.ID))
 }
 
@@ -103,7 +98,7 @@ func (db *DB) SelectIn(ctx context.Context, account AccountID, in []CollectionID
 	if q.UID != "" {
 		text, args = text+` AND o.uid = $3`, append(args, q.UID)
 	}
-	return selectWhere(ctx, db.read, q, text, `@position(o.uid; %) > 0`, `c.n, o.name`, args)
+	return selectWhere(ctx, db.read, q, text, `c.n, o.name`, args)
 }
 
 // The sum keeps planners to the index of UIDs (see migration 0003).
@@ -118,19 +113,14 @@ func selectObjects(ctx context.Context, run runner, k CollectionKey, q ObjectQue
 	if q.UID != "" {
 		text, args = `SELECT `+objectColumns(q.Columns)+fromUID, append(args, q.UID)
 	}
-	// For a part of the UID the index on UIDs is read, not the objects.
-	return selectWhere(ctx, run, q, text, `o.uid IN (SELECT u.uid FROM object u WHERE u.account_id = $1 AND u.collection_id + 0 = $2 AND @position(u.uid; %) > 0)`, `o.name`, args)
+	return selectWhere(ctx, run, q, text, `o.name`, args)
 }
 
-// selectWhere adds the conditions of a query to a statement and runs it; part is the
-// condition on a part of the UID, with % for the part.
-func selectWhere(ctx context.Context, run runner, q ObjectQuery, text, part, order string, args []any) iter.Seq2[Object, error] {
+// selectWhere adds the conditions of a query to a statement and runs it.
+func selectWhere(ctx context.Context, run runner, q ObjectQuery, text, order string, args []any) iter.Seq2[Object, error] {
 	param := func(v any) string {
 		args = append(args, v)
 		return parameterNames[len(args)]
-	}
-	if q.UIDPart != "" {
-		text += ` AND ` + strings.Replace(part, "%", param(q.UIDPart), 1)
 	}
 	if q.From != 0 || q.To != 0 {
 		// What has no length lies in the range when it begins in it (RFC 4791 §9.9).

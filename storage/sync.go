@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -106,60 +107,45 @@ func (db *DB) ChangesTo(ctx context.Context, c *Collection, token string, limit 
 		return set, ErrBadToken
 	}
 	if since.initial {
-		return db.initialChanges(ctx, c.CollectionKey, since, since.seq != c.Seq, limit)
+		return db.initialChanges(ctx, c, since, limit)
 	}
 	end := syncToken{nonce: c.Nonce, seq: c.Seq, tag: c.Tag}
 	if since.seq == c.Seq {
 		return ChangeSet{Token: end.String()}, nil
 	}
-	fetch := int64(1) << 62
+	fetch := int64(math.MaxInt64)
 	if limit > 0 {
 		fetch = int64(limit) + 2
 	}
-	type step struct {
-		Change
-		tag string
-	}
-	// A journal row is the last of its name when the object has its number, or
-	// when it tells of a deletion and there is no object. The row of the token
-	// itself comes first: its tag tells whether it is of this life of the database.
-	steps, err := readAll(ctx, db, func(r rows) (st step, err error) {
-		var row objectRow
-		var seq, deleted int64
-		var name string
-		if err = r.Scan(row.dest(append(make([]any, 0, 19), &seq, &st.tag, &name, &deleted), &st.Object, ColumnsMeta)...); err != nil {
-			return
-		}
-		row.fill(&st.Object)
-		if deleted != 0 || seq == since.seq {
-			st.Change = Change{Object: Object{ObjectKey: ObjectKey{c.CollectionKey, name}, Seq: seq}, Deleted: true}
-		}
-		return
-	}, `SELECT j.seq, j.tag, j.name, j.deleted, `+orNothing(objectMeta)+` FROM journal j
-		LEFT JOIN object o ON o.account_id = j.account_id AND o.collection_id = j.collection_id AND o.name = j.name
-		WHERE j.account_id = $1 AND j.collection_id = $2 AND j.seq >= $3 AND j.seq <= $4 AND (j.seq = $3 OR o.seq = j.seq OR (o.name IS NULL AND j.deleted = 1))
-		ORDER BY j.seq LIMIT $5`, int64(c.Account), int64(c.ID), since.seq, c.Seq, fetch)
+	// The row of the token itself comes first: its tag tells whether it is of this
+	// life of the database.
+	steps, err := db.journalSteps(ctx, c.CollectionKey, since.seq, c.Seq, fetch)
 	if err != nil {
 		return set, err
 	}
-	if len(steps) == 0 || steps[0].Seq != since.seq || steps[0].tag != since.tag {
+	if len(steps) == 0 || steps[0].seq != since.seq || steps[0].tag != since.tag {
 		return set, ErrBadToken
 	}
 	steps = steps[1:]
 	if limit > 0 && len(steps) > limit {
 		steps = steps[:limit]
 		set.Truncated = true
-		end.seq, end.tag = steps[limit-1].Seq, steps[limit-1].tag
+		end.seq, end.tag = steps[limit-1].seq, steps[limit-1].tag
 	}
 	// A name deleted more than once is told of once, the last time.
 	last := make(map[string]int64, len(steps))
 	for _, st := range steps {
-		last[st.Name] = st.Seq
+		last[st.name] = st.seq
 	}
 	set.Changes = make([]Change, 0, len(steps))
-	for _, st := range steps {
-		if last[st.Name] == st.Seq {
-			set.Changes = append(set.Changes, st.Change)
+	for i := range steps {
+		st := &steps[i]
+		switch {
+		case last[st.name] != st.seq:
+		case st.deleted:
+			set.Changes = append(set.Changes, Change{Object: &Object{ObjectKey: ObjectKey{c.CollectionKey, st.name}, Seq: st.seq}, Deleted: true})
+		default:
+			set.Changes = append(set.Changes, Change{Object: st.row.object(c.CollectionKey)})
 		}
 	}
 	set.Token = end.String()
@@ -167,10 +153,10 @@ func (db *DB) ChangesTo(ctx context.Context, c *Collection, token string, limit 
 }
 
 // initialChanges lists everything, or goes on after since.after. Pages go on
-// from the state of the first one; known asks whether the journal still has it.
-func (db *DB) initialChanges(ctx context.Context, k CollectionKey, since syncToken, known bool, limit int) (set ChangeSet, err error) {
-	if known {
-		tag, err := readOne(ctx, db, scanText, `SELECT tag FROM journal WHERE account_id = $1 AND collection_id = $2 AND seq = $3`, int64(k.Account), int64(k.ID), since.seq)
+// from the state of the first one, which the journal must still have.
+func (db *DB) initialChanges(ctx context.Context, c *Collection, since syncToken, limit int) (set ChangeSet, err error) {
+	if since.seq != c.Seq {
+		tag, err := readOne(ctx, db, scanText, `SELECT tag FROM journal WHERE account_id = $1 AND collection_id = $2 AND seq = $3`, int64(c.Account), int64(c.ID), since.seq)
 		if errors.Is(err, ErrNotFound) || err == nil && tag != since.tag {
 			return set, ErrBadToken
 		}
@@ -178,18 +164,21 @@ func (db *DB) initialChanges(ctx context.Context, k CollectionKey, since syncTok
 			return set, err
 		}
 	}
-	fetch := int64(1) << 62
-	if limit > 0 {
-		fetch = int64(limit) + 1
+	members := db.Listing(ctx, c)
+	if limit > 0 || since.after != "" {
+		fetch := int64(math.MaxInt64)
+		if limit > 0 {
+			fetch = int64(limit) + 1
+		}
+		members = stream(ctx, db.read, listedScanner(c.CollectionKey), `SELECT `+objectListed+` FROM object o
+			WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name > $3 ORDER BY o.name LIMIT $4`, int64(c.Account), int64(c.ID), since.after, fetch)
 	}
-	scan := listedScanner(k)
-	list, err := readAll(ctx, db, func(r rows) (c Change, err error) {
-		c.Object, err = scan(r)
-		return c, err
-	}, `SELECT `+objectListed+` FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name > $3 ORDER BY o.name LIMIT $4`,
-		int64(k.Account), int64(k.ID), since.after, fetch)
-	if err != nil {
-		return set, err
+	var list []Change
+	for o, err := range members {
+		if err != nil {
+			return set, err
+		}
+		list = append(list, Change{Object: o})
 	}
 	end := syncToken{nonce: since.nonce, seq: since.seq, tag: since.tag}
 	if limit > 0 && len(list) > limit {

@@ -167,7 +167,7 @@ const (
 	ColumnData  Columns = 1 << iota // Data
 	ColumnExtra
 	ColumnTimezone // Find only: Collection.Timezone
-	ColumnBrief    // Find and List only: no more than GET needs, see BriefColumns in find.go, or a listing, see objectListed
+	ColumnBrief    // Find only: no more than GET needs, see BriefColumns in find.go
 	ColumnPresence // Find only: no more than PUT and DELETE need, see owner.go
 )
 

@@ -1,6 +1,8 @@
 package calendar
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -47,26 +49,34 @@ func (t *TextMatch) matchProperty(p *Property) bool {
 
 // matchAny reports whether one of the values matches; negated: none does.
 func (t *TextMatch) matchAny(values []string) bool {
-	needle := t.fold(t.Text)
-	for _, v := range values {
-		v = t.fold(v)
-		ok := false
-		switch t.MatchType {
-		case "equals":
-			ok = v == needle
-		case "starts-with":
-			ok = strings.HasPrefix(v, needle)
-		case "ends-with":
-			ok = strings.HasSuffix(v, needle)
-		default:
-			ok = strings.Contains(v, needle)
-		}
-		if ok {
-			return !t.Negate
-		}
-	}
-	return t.Negate
+	return slices.ContainsFunc(values, t.matcher()) != t.Negate
 }
+
+// matcher compares values by collation and match type, in one buffer.
+func (t *TextMatch) matcher() func(value string) bool {
+	compare, ok := matchTypes[t.MatchType]
+	if !ok {
+		compare = bytes.Contains
+	}
+	needle, buf := []byte(t.fold(t.Text)), []byte(nil)
+	return func(value string) bool {
+		buf = append(buf[:0], value...)
+		if t.Collation != collationOctet {
+			for i, c := range buf {
+				if c >= utf8.RuneSelf && t.Collation == collationUnicode {
+					return compare([]byte(t.fold(value)), needle)
+				}
+				if c-'A' < 26 {
+					buf[i] |= 0x20
+				}
+			}
+		}
+		return compare(buf, needle)
+	}
+}
+
+// matchTypes are those other than "contains".
+var matchTypes = map[string]func(value, needle []byte) bool{"equals": bytes.Equal, "starts-with": bytes.HasPrefix, "ends-with": bytes.HasSuffix}
 
 func (t *TextMatch) fold(s string) string {
 	switch t.Collation {

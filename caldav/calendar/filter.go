@@ -494,8 +494,12 @@ type Window struct {
 // Ranged reports whether the window has a time range.
 func (w *Window) Ranged() bool { return !w.Range.Start.IsZero() || !w.Range.End.IsZero() }
 
-// Matches reports whether a value, unescaped, passes t.
-func (t *TextMatch) Matches(value string) bool { return t.matchAny([]string{value}) }
+// Matcher gives a function that reports whether a value, unescaped, passes t; it
+// is for many values and for one goroutine.
+func (t *TextMatch) Matcher() func(value string) bool {
+	matches := t.matcher()
+	return func(value string) bool { return matches(value) != t.Negate }
+}
 
 // Window says what an index can select in advance.
 func (f *CompFilter) Window() (w Window) {

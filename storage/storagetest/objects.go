@@ -350,7 +350,6 @@ func testReads(t *testing.T, db *storage.DB) {
 		return strings.Join(out, " ")
 	}
 	equal(t, "one UID in two", both(storage.ObjectQuery{UID: "u3"}), "second/x 03")
-	equal(t, "part of UIDs in two", both(storage.ObjectQuery{UIDPart: "th"}), "second/y")
 	equal(t, "UIDs in two", both(storage.ObjectQuery{UIDs: []string{"other", "u4"}, Columns: storage.ColumnData}), "second/y 04")
 	equal(t, "range in two", both(storage.ObjectQuery{From: 1050, To: 1301}), "second/x second/y 11 12 13")
 	for o, err := range db.SelectIn(bg, k.Account, nil, storage.ObjectQuery{}) {
