@@ -529,6 +529,9 @@ func replyComponent(a answer) *calendar.Component {
 			c.Add(p.Clone())
 		}
 	}
+	if c.Prop("SEQUENCE") == nil { // so that it is not taken for one that names none
+		setSequence(c, 0)
+	}
 	if p := a.c.Prop("ORGANIZER"); p != nil {
 		p = p.Clone()
 		cleanLine(p)

@@ -22,14 +22,14 @@ func (d *diff) marks(ch Change) Marks {
 		// Who has not heard yet that the former event was called off answers it,
 		// and takes this one for its update.
 		if f := read(ch.Former); rescheduled(f, f.master, d.b, d.b.master) {
-			m.Asked = sequenceOf(d.b.master)
+			m.Asked, m.AskedAt = sequenceOf(d.b.master), now
 		}
 	}
 	if d.a.o == nil || d.b.o == nil {
 		return m
 	}
 	if rescheduled(d.a, d.a.master, d.b, d.b.master) {
-		m.Asked = sequenceOf(d.b.master)
+		m.Asked, m.AskedAt = sequenceOf(d.b.master), now
 	}
 	m.Invited = maps.Clone(m.Invited)
 	mark := func(key string, st Stamp) {

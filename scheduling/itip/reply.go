@@ -175,6 +175,25 @@ func (r *replying) unseen(c *calendar.Component, k string) bool {
 	return sequenceOf(c) < sequenceOf(t) && recurs(r.cur.master) && rescheduled(r.cur, r.cur.derive(r.cur.ids[k]), r.cur, t)
 }
 
+// former tells whether the answer c was given before the whole was last
+// rescheduled, which asked everybody again (RFC 5546 §2.1.4, §2.1.5). Absent
+// SEQUENCE would mean 0 (§3.2.3), but some programs never write it, and would
+// never be heard again: then DTSTAMP decides.
+func (r *replying) former(c *calendar.Component) bool {
+	if c.Prop("SEQUENCE") == nil {
+		return stampOf(c, r.p.Now).DTStamp.Before(r.p.Marks.AskedAt)
+	}
+	return sequenceOf(c) < r.p.Marks.Asked
+}
+
+// askedAgain is former for an answer to one instance, now t, which takes place
+// when the series says. One that has a time of its own need not have been asked
+// when the series was moved: then passed decides.
+func (r *replying) askedAgain(c, t *calendar.Component, k string) bool {
+	id := r.s.ids[k]
+	return r.former(c) && recurs(r.cur.master) && line(r.cur.master, r.key) != nil && r.cur.has(id) && !rescheduled(r.cur, r.cur.derive(id), r.cur, t)
+}
+
 // whole applies the answer for the master. It moves the instances that were
 // never answered separately; the others keep their answer (want 9).
 func (r *replying) whole() {
@@ -194,7 +213,7 @@ func (r *replying) whole() {
 	}
 	before := ""
 	if t := line(master, r.key); t != nil {
-		if r.passed(c, master, "") || sequenceOf(c) < r.p.Marks.Asked {
+		if r.passed(c, master, "") || r.former(c) {
 			return
 		}
 		before = partstat(t)
@@ -229,12 +248,12 @@ func (r *replying) single(k string) {
 		if t = r.cur.derive(r.s.ids[k]); t == nil {
 			return
 		}
-		if partstat(line(t, r.key)) == partstat(l) {
+		if partstat(line(t, r.key)) == partstat(l) && !r.askedAgain(c, t, k) {
 			r.fresh(c, k)
 			return
 		}
 	}
-	if line(t, r.key) == nil || r.passed(c, t, k) || !r.fresh(c, k) {
+	if line(t, r.key) == nil || r.passed(c, t, k) || r.askedAgain(c, t, k) || !r.fresh(c, k) {
 		return
 	}
 	if r.cur.over[k] == nil {

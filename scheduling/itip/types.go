@@ -30,6 +30,10 @@
 //     people may leave it out.
 //   - The REPLY to a changed answer for the whole lists every instance the
 //     attendee knows with its own answer; one for instances lists just those.
+//   - A REPLY names the SEQUENCE it answers, also when that is 0. One of another
+//     program that names none counts unless it is older by its DTSTAMP, or says
+//     another time: RFC 5546 §3.2.3 lets only 0 be left out, but programs leave
+//     out others too, and an answer that is lost is worse than one too many.
 //   - An attendee who declined and threw the event (or an instance) away does
 //     not get it back by an update that leaves his PARTSTAT at DECLINED.
 //   - An answer given outlives an update from another server that asks for it
@@ -148,8 +152,10 @@ type Stamp struct {
 // what was before (RFC 5546 §2.1.5).
 type Marks struct {
 	// Asked is the SEQUENCE with which the whole was last rescheduled, also when
-	// it began again: an answer to an earlier one is no answer to it.
-	Asked int `json:"asked,omitempty"`
+	// it began again: an answer to an earlier one is no answer to it. AskedAt is
+	// when that was, for answers that name no SEQUENCE.
+	Asked   int       `json:"asked,omitempty"`
+	AskedAt time.Time `json:"askedAt,omitzero"`
 	// Begun, of an object that came new with a SEQUENCE, is its lowest SEQUENCE
 	// and the time: an answer from before belongs to a former event of that UID,
 	// which was called off.
