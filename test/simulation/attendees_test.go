@@ -188,8 +188,14 @@ func (p *person) noteNothing(e *event) {
 	}
 }
 
-// reactByMail is somebody's calendar program that knows nothing but mail.
+// reactByMail is somebody's calendar program that knows nothing but mail. What
+// its owner does comes at least a second after what it sends by itself: mails
+// overtake each other, and only DTSTAMP, which counts seconds, orders two answers
+// to one SEQUENCE (RFC 5546 §2.1.5).
 func (w *world) reactByMail(p *person, e *event) {
+	if p.wrote.Add(time.Second).After(w.now) {
+		w.now = p.wrote.Add(time.Second)
+	}
 	c := p.mail[e.uid]
 	if c == nil || c.object == nil {
 		return
@@ -238,6 +244,7 @@ func (w *world) reactByMail(p *person, e *event) {
 // it takes its time and may overtake another.
 func (p *person) send(m *calendar.Object, to calendar.Address) {
 	w := p.w
+	p.wrote = w.now
 	w.stats.messages++
 	w.stats.mails++
 	site := w.siteOf(to.Domain())

@@ -46,6 +46,7 @@ type person struct {
 	left   map[string]time.Time // when he last deleted his copy, by UID
 	mail   map[string]*mailCopy // mail only: his copies
 	mailed time.Time            // mail only: when the last mail reaches him
+	wrote  time.Time            // mail only: when he last sent one
 }
 
 // cached is an object as a client holds it.
