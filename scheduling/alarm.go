@@ -188,7 +188,7 @@ func (d *delivery) remind(o *calendar.Object, r calendar.EmailAlarm) {
 		to = nil
 		seen := calendar.NewAddressSet()
 		for _, p := range named {
-			if a := calendar.Address(p.Value()); a.IsMailto() && a.Domain() != "" && !seen.Has(a) && len(to) < alarmPeople {
+			if a := calendar.Address(p.Value()); reachable(a) && !seen.Has(a) && len(to) < alarmPeople {
 				seen[a.Key()] = struct{}{}
 				to = append(to, a)
 			}

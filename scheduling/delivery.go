@@ -180,7 +180,7 @@ func unreachable(r storage.Recipient) string {
 // route decides about an address that is no local account: "" when a message
 // may leave for it, else its final status (ischedule.md §2.1).
 func (s *Service) route(ctx context.Context, a calendar.Address) (string, error) {
-	if !a.IsMailto() || a.Domain() == "" {
+	if !reachable(a) {
 		return "3.7;Invalid calendar user", nil
 	}
 	own, err := s.localDomain(ctx, a.Domain())
@@ -194,6 +194,15 @@ func (s *Service) route(ctx context.Context, a calendar.Address) (string, error)
 		return "5.2;No way to deliver", nil
 	}
 	return "", nil
+}
+
+// maxEmail is the longest mailbox there can be (RFC 5321 §4.5.3.1): a local part,
+// "@" and a domain.
+const maxEmail = 64 + 1 + 255
+
+// reachable tells whether something may be sent to an address at all.
+func reachable(a calendar.Address) bool {
+	return a.IsMailto() && a.Domain() != "" && len(a.Email()) <= maxEmail
 }
 
 func (d *delivery) fail(a calendar.Address, status string) {
