@@ -49,6 +49,22 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// A property whose name no database key can hold is refused.
+func TestPropertyNames(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		set := func(octets int) string {
+			name := make([]byte, octets/2)
+			for i := range name {
+				name[i] = byte(i*i*7 + i>>3) // nothing that could be compressed
+			}
+			return fmt.Sprintf(`<D:propertyupdate xmlns:D="DAV:"><D:set><D:prop><x xmlns="urn:%x">1</x></D:prop></D:set></D:propertyupdate>`, name)
+		}
+		w.do("user01", "PROPPATCH", cal, "", set(900)).want(207, "200 OK")
+		w.do("user01", "PROPPATCH", cal, "", set(6000)).want(207, "507 ")
+	})
+}
+
 // RFC 4791 §5.2.6, §5.2.7: dates that no calendar has are refused with their
 // precondition. The rules of a time zone may begin in 1601, as Windows writes them.
 func TestDateLimits(t *testing.T) {

@@ -14,7 +14,10 @@ import (
 	"github.com/kalends/kalends/storage"
 )
 
-const maxDeadProperty = 64 << 10 // octets of one dead property
+const (
+	maxDeadProperty = 64 << 10 // octets of one dead property
+	maxDeadName     = 1000     // of its name with the namespace, which is part of a key
+)
 
 // change is what a PROPPATCH or MKCALENDAR asks for, checked but not stored.
 type change struct {
@@ -208,6 +211,9 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 	}
 	if _, live := properties[op.Name]; live && !personal[op.Name] || op.Name == davxml.CCalendarData {
 		return protected
+	}
+	if len(op.Name.Space)+len(op.Name.Local) > maxDeadName {
+		return failure{http.StatusInsufficientStorage, davxml.Name{}, "the name of a property has at most 1000 octets"}
 	}
 	xml := ""
 	if op.Value != nil {
