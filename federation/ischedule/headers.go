@@ -1,6 +1,8 @@
 package ischedule
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"mime"
@@ -88,8 +90,16 @@ func ReadEnvelope(headers []dkim.Header, maxRecipients int) (Envelope, error) {
 	}
 
 	env.MessageID = strings.TrimSpace(strings.Join(values(headers, headerMessageID), ","))
+	if len(env.MessageID) > maxMessageID {
+		sum := sha256.Sum256([]byte(env.MessageID))
+		env.MessageID = "sha256:" + hex.EncodeToString(sum[:])
+	}
 	return env, nil
 }
+
+// maxMessageID is the longest id that is kept as it came: the table of what was
+// received has it in its key.
+const maxMessageID = 500
 
 // values are the values of all headers of that name, in order.
 func values(headers []dkim.Header, name string) []string {

@@ -283,12 +283,21 @@ func TestInboundReplay(t *testing.T) {
 	if resp, a := b.send(invitation(strings.Replace(body, "Review", "Other", 1))); resp.StatusCode != 403 || a.Condition != VerificationFailed || b.desk.count() != 1 {
 		t.Errorf("other body under the same id: %d %+v", resp.StatusCode, a)
 	}
+	// An id that is too long for a key is known by its digest.
+	long := strings.Repeat("0123456789", 500)
+	for range 2 {
+		b.now = b.now.Add(time.Minute)
+		b.send(invitation(strings.Replace(body, "Review", "Long", 1)).set("iSchedule-Message-ID", long))
+	}
+	if b.desk.count() != 2 || len(b.desk.got[1].Once.MessageID) > 100 {
+		t.Errorf("applied %d times", b.desk.count())
+	}
 	// Without an id the signature alone is the key.
 	r := invitation(body)
 	r.fields = slices.DeleteFunc(r.fields, func(h dkim.Header) bool { return h.Name == "iSchedule-Message-ID" })
 	b.send(r)
 	b.send(r)
-	if b.desk.count() != 2 || b.desk.got[1].Once.MessageID != "" {
+	if b.desk.count() != 3 || b.desk.got[2].Once.MessageID != "" {
 		t.Errorf("applied %d times", b.desk.count())
 	}
 }
