@@ -47,7 +47,6 @@ const (
 	writeTimeout  = 10 * time.Minute // long listings stream
 	idleTimeout   = 3 * time.Minute
 	maxHeader     = 64 << 10
-	memoryGoal    = 160 << 20 // octets of this process; a goal, not a limit
 )
 
 // Run serves until ctx ends. Messages for the person who started it go to out,
@@ -59,9 +58,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) error {
 		debug.SetGCPercent(400)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		// Checking many new passwords at once leaves a few hundred megabytes of
-		// garbage behind; from here on it is collected earlier.
-		debug.SetMemoryLimit(memoryGoal)
+		go keepMemoryGoal(ctx)
 	}
 	log := NewLogger(&cfg, os.Stderr)
 	db, err := OpenDatabase(ctx, &cfg, log)
