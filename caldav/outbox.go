@@ -38,6 +38,11 @@ func (q *request) postOutbox() error {
 	if org == nil {
 		return precondition(davxml.CValidOrganizer, "VFREEBUSY needs an ORGANIZER")
 	}
+	// Evolution signs such a question with the name its user signed in by, which is
+	// no address where somebody signs in by a handle.
+	if h := q.found.Home; strings.EqualFold(org.Value(), "mailto:"+h.Handle) && len(h.Emails) > 0 {
+		org.SetValue("mailto:" + h.Emails[0])
+	}
 	// RFC 6638 §5.1: the organizer is the owner of the outbox.
 	if !calendar.NewAddressSet(scheduling.AddressesOf(*q.found.Home)...).Has(calendar.Address(org.Value())) {
 		return precondition(davxml.CValidOrganizer, "the ORGANIZER is not the owner of this outbox")

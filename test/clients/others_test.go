@@ -34,6 +34,14 @@ func TestEvolution(t *testing.T) {
 	p.do("REPORT", tasks, "Depth: 1", q).wantHrefs() // 207 without a response
 	p.do("REPORT", cal, "", multiget("<D:getetag/><C:calendar-data/>", cal+"e1.ics", cal+"gone.ics")).want(207, "BEGIN:VEVENT", "404")
 	p.do("DELETE", cal+"e1.ics", "", "").want(204)
+	// Free/busy is asked in the name of whom the user signed in as.
+	question := func(organizer string) string {
+		return "BEGIN:VCALENDAR\r\nCALSCALE:GREGORIAN\r\nPRODID:-//Ximian//NONSGML Evolution Calendar//EN\r\nVERSION:2.0\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:fb\r\nDTSTAMP:20261201T000000Z\r\nDTSTART:20270104T000000Z\r\nDTEND:20270105T000000Z\r\nORGANIZER:" + organizer +
+			"\r\nATTENDEE;CUTYPE=INDIVIDUAL;ROLE=CHAIR;PARTSTAT=NEEDS-ACTION;RSVP=FALSE:\r\n mailto:bob@alpha.test\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n"
+	}
+	p.do("POST", outbox, "", question("mailto:alice")).want(200, "2.0;", "ORGANIZER:mailto:alice@alpha.test")
+	p.do("POST", outbox, "", question("mailto:bob")).want(403, "valid-organizer")
+	p.do("POST", outbox, "", question("mailto:bob@alpha.test")).want(403, "valid-organizer")
 }
 
 // TestKDE is clients.md 4: kdav asks a home for its calendars.
