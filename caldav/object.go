@@ -284,7 +284,7 @@ func (q *request) deleteObject() error {
 		return err
 	}
 	err := q.h.sched.Delete(q.ctx, scheduling.Delete{
-		Actor: q.actor(), Key: q.objectKey(), IfMatch: etags(q.r.Header.Values("If-Match")),
+		Actor: q.actor(), Key: q.objectKey(), IfMatch: etags(q.r.Header.Values("If-Match")), IfNoneMatch: etags(q.r.Header.Values("If-None-Match")),
 		IfScheduleTag: strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `),
 		Silent:        strings.EqualFold(q.r.Header.Get("Schedule-Reply"), "F"), RequestID: q.requestID(),
 	})

@@ -13,6 +13,7 @@ type Delete struct {
 	Actor         Actor
 	Key           storage.ObjectKey
 	IfMatch       []string
+	IfNoneMatch   []string // RFC 9110 §13.1.2
 	IfScheduleTag string
 	Silent        bool // Schedule-Reply: F (RFC 6638 §8.1)
 	NoScheduling  bool
@@ -48,7 +49,7 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete, may mand
 		return &Error{Err: storage.ErrNotFound, Msg: "there is no such resource"}
 	}
 	cond := func(o *storage.Object) error {
-		return conditions(Put{IfMatch: p.IfMatch, IfScheduleTag: p.IfScheduleTag}, o)
+		return conditions(Put{IfMatch: p.IfMatch, IfNoneMatch: p.IfNoneMatch, IfScheduleTag: p.IfScheduleTag}, o)
 	}
 	if have.Flags&storage.FlagScheduling == 0 || have.Flags&(storage.FlagOrganizer|storage.FlagAttendee) == 0 {
 		if _, err := tx.LockCollections(ctx, []storage.CollectionKey{p.Key.CollectionKey}); err != nil {
