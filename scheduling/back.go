@@ -105,7 +105,7 @@ func (d *delivery) plan(ctx context.Context, c itip.Change, in storage.Collectio
 				return plan, nil, err
 			}
 			if known {
-				c.Former, c.Marks.Asked, c.Marks.AskedAt = g.object, g.extra.Marks.Asked, g.extra.Marks.AskedAt
+				c.Former = g.object
 			}
 		}
 	}

@@ -22,7 +22,8 @@ type delivery struct {
 	by        Actor // who acts for the sender; the zero Actor when nobody does
 	requestID string
 	now       time.Time
-	outside   bool // the messages come from another system
+	outside   bool       // the messages come from another system
+	marks     itip.Marks // of the sender's object, for whom a message is planned anew
 
 	dir    map[string]storage.Recipient // by directory key
 	asked  map[string]bool

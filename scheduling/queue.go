@@ -107,7 +107,7 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 		return err
 	}
 	known := map[string]*calendar.Object{"": nil} // by digest
-	opt := itip.MessageOptions{By: addressesOf(d.sender), Now: d.now, ProdID: d.s.cfg.ProdID}
+	opt := itip.MessageOptions{By: addressesOf(d.sender), Now: d.now, ProdID: d.s.cfg.ProdID, Marks: d.marks}
 	has := map[string]bool{} // who needs no message
 	for _, k := range keys {
 		digest := states[k].Digest

@@ -9,9 +9,9 @@ import (
 	"github.com/kalends/kalends/caldav/calendar"
 )
 
-// maxInvited bounds Marks.Invited: who takes in and out thousands of people
+// maxMarks bounds the maps of Marks: who takes in and out thousands of people
 // loses the oldest marks.
-const maxInvited = 2000
+const maxMarks = 2000
 
 // marks are those of the state b, after those of the state a.
 func (d *diff) marks(ch Change) Marks {
@@ -19,11 +19,6 @@ func (d *diff) marks(ch Change) Marks {
 	now := ch.Now.UTC().Truncate(time.Second)
 	if first := d.b.minSequence(); d.a.o == nil && first > 0 && !ch.Silent {
 		m.Begun = Stamp{Sequence: first, DTStamp: now}
-		// Who has not heard yet that the former event was called off answers it,
-		// and takes this one for its update.
-		if f := read(ch.Former); rescheduled(f, f.master, d.b, d.b.master) {
-			m.Asked, m.AskedAt = sequenceOf(d.b.master), now
-		}
 	}
 	if d.a.o == nil || d.b.o == nil {
 		return m
@@ -31,6 +26,16 @@ func (d *diff) marks(ch Change) Marks {
 	if rescheduled(d.a, d.a.master, d.b, d.b.master) {
 		m.Asked, m.AskedAt = sequenceOf(d.b.master), now
 	}
+	m.Moved = maps.Clone(m.Moved)
+	for _, i := range d.instances {
+		if !isCancelled(i.new) && rescheduled(d.a, i.old, d.b, i.new) {
+			if m.Moved == nil {
+				m.Moved = map[string]Stamp{}
+			}
+			m.Moved[i.key] = Stamp{Sequence: sequenceOf(i.new), DTStamp: now}
+		}
+	}
+	oldest(m.Moved, maxMarks)
 	m.Invited = maps.Clone(m.Invited)
 	mark := func(key string, st Stamp) {
 		if m.Invited == nil {
@@ -63,15 +68,44 @@ func (d *diff) marks(ch Change) Marks {
 			}
 		}
 	}
-	if over := len(m.Invited) - maxInvited; over > 0 {
-		keys := slices.SortedFunc(maps.Keys(m.Invited), func(x, y string) int {
-			return cmp.Or(m.Invited[x].DTStamp.Compare(m.Invited[y].DTStamp), cmp.Compare(x, y))
-		})
-		for _, k := range keys[:over] {
-			delete(m.Invited, k)
+	oldest(m.Invited, maxMarks)
+	return m
+}
+
+// oldest takes the oldest marks away where there are more than max.
+func oldest(m map[string]Stamp, max int) {
+	over := len(m) - max
+	if over <= 0 {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(m), func(x, y string) int {
+		return cmp.Or(m[x].DTStamp.Compare(m[y].DTStamp), cmp.Compare(x, y))
+	})
+	for _, k := range keys[:over] {
+		delete(m, k)
+	}
+}
+
+// askAgain makes news of what everybody was asked about after the state a, also
+// when a says the same: it began again, or was moved and moved back, before this
+// person heard of it, and the answers to what was are no answers to it.
+func (d *diff) askAgain(m Marks) {
+	if d.a.o == nil || d.b.o == nil {
+		return
+	}
+	top := d.a.maxSequence()
+	if max(m.Asked, m.Begun.Sequence) > top {
+		d.masterSame = false
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.Moved)) {
+		switch at := slices.IndexFunc(d.instances, func(i instance) bool { return i.key == k }); {
+		case m.Moved[k].Sequence <= top:
+		case at >= 0 && d.b.over[k] != nil:
+			d.instances[at].same = false
+		default:
+			d.masterSame = false
 		}
 	}
-	return m
 }
 
 // takesPart are the ATTENDEEs of what takes place.

@@ -11,6 +11,7 @@ type MessageOptions struct {
 	By     []calendar.Address // every address of the sender
 	Now    time.Time          // DTSTAMP
 	ProdID string             // PRODID; "" keeps the object's
+	Marks  Marks              // PlanRecipient: those of the new state
 }
 
 // envelope turns a tailored object into an iTIP message: METHOD, the server's

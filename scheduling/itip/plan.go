@@ -90,6 +90,7 @@ func PlanRecipient(old, new *calendar.Object, recipient calendar.Address, opt Me
 		return nil, &Error{CondValidObject, "the recipient's address is invalid"}
 	}
 	d := newDiff(read(old), read(new), calendar.NewAddressSet(opt.By...), recipient.Key())
+	d.askAgain(opt.Marks)
 	d.find(false, nil)
 	return d.messages(opt), nil
 }

@@ -140,15 +140,20 @@ func (r *replying) addDelegate(c *calendar.Component, a calendar.Address, by *ca
 // of two answers with one stamp the one that arrives later counts: who accepts
 // and declines within a second is believed, and a repeat changes nothing. But
 // nobody takes an answer back within a second: that he has not answered yet was
-// said before.
+// said before. Nor does he take back for an instance what he said of the whole
+// since.
 func (r *replying) fresh(c *calendar.Component, k string) bool {
 	st := stampOf(c, r.p.Now)
 	id := r.key + " " + k
+	none := partstat(line(c, r.key)) == "NEEDS-ACTION"
 	if last, ok := r.p.LastReply[id]; ok {
 		order := st.Compare(last)
-		if order < 0 || order == 0 && partstat(line(c, r.key)) == "NEEDS-ACTION" {
+		if order < 0 || order == 0 && none {
 			return false
 		}
+	}
+	if whole, ok := r.p.LastReply[r.key+" "]; ok && none && st.Compare(whole) < 0 {
+		return false
 	}
 	r.stamps[id] = st
 	return true
@@ -157,33 +162,32 @@ func (r *replying) fresh(c *calendar.Component, k string) bool {
 // passed tells whether the answer c is to a time of target, the instance k, that
 // no longer holds as the organizer has moved the event since, or to an event that
 // was called off before this one began under its UID, or to an invitation that
-// was taken back before he was invited again (RFC 5546 §2.1.5). Some programs
-// answer without SEQUENCE, so the answer must be older by both marks.
+// was taken back before he was invited again (RFC 5546 §2.1.5). Who was taken out
+// and invited again before he heard of either is not told, so that answer must be
+// older by both marks.
 func (r *replying) passed(c, target *calendar.Component, k string) bool {
-	st := stampOf(c, r.p.Now)
-	if st.before(r.p.Marks.Begun) || st.before(r.p.Marks.invited(r.key, k)) {
+	if r.earlier(c, r.p.Marks.Begun) || r.earlier(c, r.p.Marks.Moved[k]) || stampOf(c, r.p.Now).before(r.p.Marks.invited(r.key, k)) {
 		return true
 	}
 	return sequenceOf(c) < sequenceOf(target) && c.Prop("DTSTART") != nil && target.Prop("DTSTART") != nil &&
 		r.s.keyOf(c.Prop("DTSTART")) != r.cur.keyOf(target.Prop("DTSTART"))
 }
 
-// unseen tells whether the instance has got another time since the answer c to
-// the series was given: he cannot have meant that.
-func (r *replying) unseen(c *calendar.Component, k string) bool {
-	t := r.cur.over[k]
-	return sequenceOf(c) < sequenceOf(t) && recurs(r.cur.master) && rescheduled(r.cur, r.cur.derive(r.cur.ids[k]), r.cur, t)
+// former tells whether the answer c was given before the whole was last
+// rescheduled, which asked everybody again (RFC 5546 §2.1.4).
+func (r *replying) former(c *calendar.Component) bool {
+	return r.earlier(c, Stamp{Sequence: r.p.Marks.Asked, DTStamp: r.p.Marks.AskedAt})
 }
 
-// former tells whether the answer c was given before the whole was last
-// rescheduled, which asked everybody again (RFC 5546 §2.1.4, §2.1.5). Absent
-// SEQUENCE would mean 0 (§3.2.3), but some programs never write it, and would
-// never be heard again: then DTSTAMP decides.
-func (r *replying) former(c *calendar.Component) bool {
+// earlier tells whether the answer c is to something older than m, of which
+// everybody is told (RFC 5546 §2.1.5). Absent SEQUENCE would mean 0 (§3.2.3), but
+// some programs never write it, and would never be heard again: then DTSTAMP
+// decides.
+func (r *replying) earlier(c *calendar.Component, m Stamp) bool {
 	if c.Prop("SEQUENCE") == nil {
-		return stampOf(c, r.p.Now).DTStamp.Before(r.p.Marks.AskedAt)
+		return stampOf(c, r.p.Now).DTStamp.Before(m.DTStamp)
 	}
-	return sequenceOf(c) < r.p.Marks.Asked
+	return sequenceOf(c) < m.Sequence
 }
 
 // askedAgain is former for an answer to one instance, now t, which takes place
@@ -192,6 +196,14 @@ func (r *replying) former(c *calendar.Component) bool {
 func (r *replying) askedAgain(c, t *calendar.Component, k string) bool {
 	id := r.s.ids[k]
 	return r.former(c) && recurs(r.cur.master) && line(r.cur.master, r.key) != nil && r.cur.has(id) && !rescheduled(r.cur, r.cur.derive(id), r.cur, t)
+}
+
+// unseen tells whether the instance has got another time since the answer c to
+// the series was given: he cannot have meant that. Of an answer without SEQUENCE
+// nobody knows.
+func (r *replying) unseen(c *calendar.Component, k string) bool {
+	m, moved := r.p.Marks.Moved[k]
+	return moved && (c.Prop("SEQUENCE") == nil || sequenceOf(c) < m.Sequence)
 }
 
 // whole applies the answer for the master. It moves the instances that were

@@ -244,7 +244,7 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 		case excluded || !recurs(g.s.master) || !g.s.has(id):
 		default: // the organizer knows nothing special about it; its owner may
 			n := g.s.derive(id)
-			if n == nil || sameAlarms(was, g.cur.master) && !g.keepsAnswer(n, was) {
+			if n == nil || sameAlarms(was, g.cur.master) && !g.keepsAnswer(n, was) && !g.apart(n, was, master) {
 				continue
 			}
 			private(n, was)
@@ -339,6 +339,13 @@ func (g *merge) keepsAnswer(c, was *calendar.Component) bool {
 	own, before := ownLine(c, g.self), ownLine(was, g.self)
 	return g.p.Outside && own != nil && before != nil && partstat(before) != "NEEDS-ACTION" && partstat(own) != partstat(before) &&
 		!isCancelled(was) && !rescheduled(g.cur, was, g.s, c)
+}
+
+// apart tells whether the message agrees with the copy about the answer to an
+// instance, while the series keeps another one that it does not know.
+func (g *merge) apart(c, was, master *calendar.Component) bool {
+	answer := partstat(ownLine(was, g.self))
+	return answer == partstat(ownLine(c, g.self)) && answer != partstat(ownLine(master, g.self))
 }
 
 // staysAway tells whether an instance that its owner threw away, and so

@@ -151,14 +151,17 @@ type Stamp struct {
 // Marks tell, on the organizer's side, an answer to what holds from an answer to
 // what was before (RFC 5546 §2.1.5).
 type Marks struct {
-	// Asked is the SEQUENCE with which the whole was last rescheduled, also when
-	// it began again: an answer to an earlier one is no answer to it. AskedAt is
-	// when that was, for answers that name no SEQUENCE.
+	// Asked is the SEQUENCE with which the whole was last rescheduled: an answer to
+	// an earlier one is no answer to it. AskedAt is when that was, for answers that
+	// name no SEQUENCE.
 	Asked   int       `json:"asked,omitempty"`
 	AskedAt time.Time `json:"askedAt,omitzero"`
+	// Moved tells the same of instances that were rescheduled by themselves, by the
+	// key of the instance.
+	Moved map[string]Stamp `json:"moved,omitempty"`
 	// Begun, of an object that came new with a SEQUENCE, is its lowest SEQUENCE
 	// and the time: an answer from before belongs to a former event of that UID,
-	// which was called off.
+	// which was called off. Everybody is asked about this one.
 	Begun Stamp `json:"begun,omitzero"`
 	// Invited tells of everybody who was taken out when that was or, after he was
 	// invited again, when this was: an answer from before belongs to the former
