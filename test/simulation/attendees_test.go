@@ -104,14 +104,15 @@ func (p *person) noteAlarms(e *event, o *calendar.Object) {
 }
 
 // noteAnswers remembers what he said, if his copy says the same as the
-// organizer's object: then nothing under way can ask him again.
+// organizer's object, and not because that was changed and changed back, which
+// he has yet to hear: then nothing under way can ask him again.
 func (p *person) noteAnswers(e *event, o *calendar.Object) {
 	for k := range p.said {
 		if strings.HasPrefix(k, e.uid+" ") {
 			delete(p.said, k)
 		}
 	}
-	if e.want == "" || plain(instances(o, p, false)) != plain(instances(parse(e.want), p, true)) {
+	if e.want == "" || plain(instances(o, p, false)) != plain(instances(parse(e.want), p, true)) || o.Master() != nil && sequence(o.Master()) < e.moved {
 		return
 	}
 	for k, in := range instances(o, p, false) {

@@ -184,11 +184,11 @@ func (w *world) organize(e *event, o *calendar.Object, c *cached, cond, verb str
 
 // organized keeps the books after a change of the organizer's object.
 func (w *world) organized(e *event, before string) {
-	asks := before == "" || e.want == ""
-	if !asks {
-		asks = schedule(parse(before)) != schedule(parse(e.want))
+	moves := before == "" || e.want == "" || rule(parse(before)) != rule(parse(e.want))
+	if moves && e.want != "" {
+		e.moved = sequence(parse(e.want).Master())
 	}
-	if asks {
+	if moves || schedule(parse(before)) != schedule(parse(e.want)) {
 		e.asked++
 	}
 	w.sequences(e)
@@ -209,6 +209,23 @@ func (w *world) organized(e *event, before string) {
 	}
 }
 
+// rule is when an object takes place as a whole.
+func rule(o *calendar.Object) (s string) {
+	for _, n := range []string{"DTSTART", "DTEND", "DUE", "RRULE", "RDATE"} {
+		for _, p := range o.Master().All(n) {
+			s += p.Value() + " "
+		}
+	}
+	return s
+}
+
+func sequence(c *calendar.Component) (n int) {
+	if c != nil {
+		_, _ = fmt.Sscan(c.Value("SEQUENCE"), &n)
+	}
+	return n
+}
+
 // sequences tests that SEQUENCE never falls.
 func (w *world) sequences(e *event) {
 	if e.want == "" {
@@ -216,8 +233,7 @@ func (w *world) sequences(e *event) {
 	}
 	for _, c := range parse(e.want).Components() {
 		k := c.Value("RECURRENCE-ID")
-		var n int
-		_, _ = fmt.Sscan(c.Value("SEQUENCE"), &n)
+		n := sequence(c)
 		if n < e.seq[k] {
 			w.violated("SEQUENCE of %s %s falls from %d to %d", e.uid, k, e.seq[k], n)
 		}
@@ -307,9 +323,7 @@ func (w *world) change(e *event) {
 	if w.chance(40) { // a client that counts by itself
 		top := 0
 		for _, k := range o.Components() {
-			var n int
-			_, _ = fmt.Sscan(k.Value("SEQUENCE"), &n)
-			top = max(top, n)
+			top = max(top, sequence(k))
 		}
 		for _, k := range o.Components() {
 			k.SetValue("SEQUENCE", fmt.Sprint(top+1))

@@ -64,6 +64,7 @@ type event struct {
 	want      string // what the organizer was told is stored; "" : nothing
 	unknown   string // what may be stored as well, after a connection that broke
 	asked     int    // how often a change may have asked people again
+	moved     int    // SEQUENCE with which the whole last got another time
 	seq       map[string]int
 	deleted   bool
 }
