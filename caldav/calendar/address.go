@@ -303,7 +303,7 @@ func asciiDomain(d string) string {
 	labels := strings.Split(d, ".")
 	for i, l := range labels {
 		if strings.ContainsFunc(l, func(r rune) bool { return r >= utf8.RuneSelf }) {
-			p, ok := punycode(l)
+			p, ok := Punycode(l)
 			if !ok {
 				return ""
 			}
@@ -340,9 +340,9 @@ func validHost(d string) bool {
 	return n > 0
 }
 
-// punycode encodes one label, without the "xn--" (RFC 3492 §6.3). It fails
+// Punycode encodes one label, without the "xn--" (RFC 3492 §6.3). It fails
 // on labels too long to be encoded in 63 octets.
-func punycode(label string) (string, bool) {
+func Punycode(label string) (string, bool) {
 	runes := []rune(label)
 	if len(runes) > 63 {
 		return "", false

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kalends/kalends/caldav/calendar"
 )
 
 const maxAddress = 1024
@@ -78,7 +80,7 @@ func NormalizeDomain(domain string) (string, error) {
 		if !validULabel(label) {
 			return "", fmt.Errorf("%w: label %q", ErrInvalidName, label)
 		}
-		a, ok := punycode(label)
+		a, ok := calendar.Punycode(label)
 		if !ok {
 			return "", fmt.Errorf("%w: label %q", ErrInvalidName, label)
 		}
@@ -152,82 +154,4 @@ func validULabel(s string) bool {
 		}
 	}
 	return !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
-}
-
-// punycode encodes one label (RFC 3492 §6.3, without the prefix).
-func punycode(label string) (string, bool) {
-	const (
-		base, tMin, tMax   = 36, 1, 26
-		skew, damp         = 38, 700
-		initialN, initBias = 128, 72
-	)
-	runes := []rune(label)
-	if len(runes) > 63 {
-		return "", false
-	}
-	var out []byte
-	for _, r := range runes {
-		if r < initialN {
-			out = append(out, byte(r))
-		}
-	}
-	basic := len(out)
-	handled := basic
-	if basic > 0 {
-		out = append(out, '-')
-	}
-	n, delta, bias := rune(initialN), 0, initBias
-	for handled < len(runes) {
-		next := rune(unicode.MaxRune + 1)
-		for _, r := range runes {
-			if r >= n && r < next {
-				next = r
-			}
-		}
-		delta += int(next-n) * (handled + 1) // at most 0x110000 * 64: no overflow
-		n = next
-		for _, r := range runes {
-			if r < n {
-				delta++
-			}
-			if r != n {
-				continue
-			}
-			q := delta
-			for k := base; ; k += base {
-				t := min(max(k-bias, tMin), tMax)
-				if q < t {
-					break
-				}
-				out = append(out, digit(t+(q-t)%(base-t)))
-				q = (q - t) / (base - t)
-			}
-			out = append(out, digit(q))
-			// Adapt the bias, RFC 3492 §6.1.
-			if handled == basic {
-				delta /= damp
-			} else {
-				delta /= 2
-			}
-			delta += delta / (handled + 1)
-			k := 0
-			for delta > (base-tMin)*tMax/2 {
-				delta /= base - tMin
-				k += base
-			}
-			bias = k + (base-tMin+1)*delta/(delta+skew)
-			delta = 0
-			handled++
-		}
-		delta++
-		n++
-	}
-	return string(out), true
-}
-
-func digit(d int) byte {
-	if d < 26 {
-		return byte('a' + d)
-	}
-	return byte('0' + d - 26)
 }
