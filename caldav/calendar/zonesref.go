@@ -23,6 +23,12 @@ func WithoutZones(o *Object) *Object {
 // it came with stay as they are, and what is missing is made of our own data. The
 // result shares components with o.
 func WithZones(o *Object) *Object {
+	return &Object{&Component{Name: o.Name, Props: o.Props, Children: slices.Concat(MissingZones(o, nil), o.Children)}}
+}
+
+// MissingZones are VTIMEZONEs for the TZIDs that o uses without having one: a copy
+// of what known gives, else made of our own data.
+func MissingZones(o *Object, known func(tzid string) *Component) []*Component {
 	have := map[string]bool{}
 	for _, c := range o.Children {
 		if c.Name == "VTIMEZONE" {
@@ -38,6 +44,12 @@ func WithZones(o *Object) *Object {
 				continue
 			}
 			have[id] = true
+			if known != nil {
+				if z := known(id); z != nil {
+					add = append(add, z.Clone())
+					continue
+				}
+			}
 			at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 			if d, err := ParseDateTime(p); err == nil && d.Wall.Year() > 1970 && d.Wall.Year() < 2200 {
 				at = d.Wall
@@ -55,5 +67,5 @@ func WithZones(o *Object) *Object {
 			scan(c)
 		}
 	}
-	return &Object{&Component{Name: o.Name, Props: o.Props, Children: slices.Concat(add, o.Children)}}
+	return add
 }

@@ -3,7 +3,6 @@ package itip
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
 )
@@ -141,42 +140,7 @@ func (s *series) wrap(comps []*calendar.Component) *calendar.Object {
 // addZones gives o the VTIMEZONEs that its components name and that it lacks:
 // those of from, else (RFC 7809 clients leave them out) generated ones.
 func addZones(o *calendar.Object, from *calendar.Object) {
-	have := map[string]bool{}
-	for _, c := range o.Children {
-		if c.Name == "VTIMEZONE" {
-			have[c.Value("TZID")] = true
-		}
-	}
-	var add []*calendar.Component
-	var scan func(c *calendar.Component)
-	scan = func(c *calendar.Component) {
-		for _, p := range c.Props {
-			id := p.Param("TZID")
-			if id == "" || have[id] {
-				continue
-			}
-			have[id] = true
-			if z := zoneNamed(from, id); z != nil {
-				add = append(add, z.Clone())
-				continue
-			}
-			at := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-			if d, err := calendar.ParseDateTime(p); err == nil && d.Wall.Year() > 1970 && d.Wall.Year() < 2200 {
-				at = d.Wall
-			}
-			if z, err := calendar.VTimezone(id, at); err == nil {
-				add = append(add, z)
-			}
-		}
-		for _, k := range c.Children {
-			scan(k)
-		}
-	}
-	for _, c := range o.Children {
-		if c.Name != "VTIMEZONE" {
-			scan(c)
-		}
-	}
+	add := calendar.MissingZones(o, func(tzid string) *calendar.Component { return zoneNamed(from, tzid) })
 	o.Children = slices.Insert(o.Children, 0, add...)
 }
 
