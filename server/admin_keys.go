@@ -193,18 +193,25 @@ func checkPurpose(purpose string) error {
 	return nil
 }
 
+// keysOf checks what a key is for and reads all keys of a domain, whose name it
+// gives in its stored form.
+func (a *Admin) keysOf(ctx context.Context, domain, purpose string) (string, []storage.Key, error) {
+	if err := checkPurpose(purpose); err != nil {
+		return "", nil, err
+	}
+	domain, err := a.domainOf(ctx, domain)
+	if err != nil {
+		return "", nil, err
+	}
+	have, err := a.db.Keys(ctx, domain)
+	return domain, have, err
+}
+
 // RotateKey makes the next key of a domain, or gives the one that waits
 // already. It does not sign before ActivateKey, or before the server has seen
 // its record in the DNS for twice the TTL.
 func (a *Admin) RotateKey(ctx context.Context, domain, purpose string) (KeyInfo, error) {
-	if err := checkPurpose(purpose); err != nil {
-		return KeyInfo{}, err
-	}
-	domain, err := a.domainOf(ctx, domain)
-	if err != nil {
-		return KeyInfo{}, err
-	}
-	have, err := a.db.Keys(ctx, domain)
+	domain, have, err := a.keysOf(ctx, domain, purpose)
 	if err != nil {
 		return KeyInfo{}, err
 	}
@@ -227,14 +234,7 @@ func (a *Admin) RotateKey(ctx context.Context, domain, purpose string) (KeyInfo,
 // ActivateKey lets the next key of a domain sign from now on; the one before
 // stays published for a while.
 func (a *Admin) ActivateKey(ctx context.Context, domain, purpose string) (KeyInfo, error) {
-	if err := checkPurpose(purpose); err != nil {
-		return KeyInfo{}, err
-	}
-	domain, err := a.domainOf(ctx, domain)
-	if err != nil {
-		return KeyInfo{}, err
-	}
-	have, err := a.db.Keys(ctx, domain)
+	domain, have, err := a.keysOf(ctx, domain, purpose)
 	if err != nil {
 		return KeyInfo{}, err
 	}

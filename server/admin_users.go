@@ -333,48 +333,35 @@ func (a *Admin) SetUser(ctx context.Context, name string, c UserChange) (UserInf
 }
 
 func describeChange(c UserChange) string {
-	var parts []string
-	add := func(what string, v any) { parts = append(parts, fmt.Sprintf("%s=%v", what, v)) }
-	if c.DisplayName != nil {
-		add("name", *c.DisplayName)
-	}
-	if c.Kind != nil {
-		add("kind", *c.Kind)
-	}
-	if c.Rights != nil {
-		add("rights", *c.Rights)
-	}
-	if c.AutoAccept != nil {
-		add("auto-accept", *c.AutoAccept)
-	}
-	if c.BookBy != nil {
-		add("book-by", *c.BookBy)
-	}
-	if c.BookDays != nil {
-		add("book-days", *c.BookDays)
-	}
-	if c.Capacity != nil {
-		add("capacity", *c.Capacity)
-	}
-	if c.EmailAlarms != nil {
-		add("email-alarms", *c.EmailAlarms)
-	}
-	if c.ReadProxies != nil {
-		add("read-proxies", *c.ReadProxies)
-	}
-	if c.WriteProxies != nil {
-		add("write-proxies", *c.WriteProxies)
-	}
-	if c.Emails != nil {
-		add("emails", *c.Emails)
-	}
+	var d changes
+	said(&d, "name", c.DisplayName)
+	said(&d, "kind", c.Kind)
+	said(&d, "rights", c.Rights)
+	said(&d, "auto-accept", c.AutoAccept)
+	said(&d, "book-by", c.BookBy)
+	said(&d, "book-days", c.BookDays)
+	said(&d, "capacity", c.Capacity)
+	said(&d, "email-alarms", c.EmailAlarms)
+	said(&d, "read-proxies", c.ReadProxies)
+	said(&d, "write-proxies", c.WriteProxies)
+	said(&d, "emails", c.Emails)
 	if len(c.AddEmails) > 0 {
-		add("+emails", c.AddEmails)
+		said(&d, "+emails", &c.AddEmails)
 	}
 	if len(c.RemoveEmails) > 0 {
-		add("-emails", c.RemoveEmails)
+		said(&d, "-emails", &c.RemoveEmails)
 	}
-	return strings.Join(parts, " ")
+	return strings.Join(d, " ")
+}
+
+// changes are the words of an audit entry.
+type changes []string
+
+// said adds what was given; nil was not.
+func said[T any](d *changes, what string, v *T) {
+	if v != nil {
+		*d = append(*d, fmt.Sprintf("%s=%v", what, *v))
+	}
 }
 
 // SetPassword gives an account a password; "" takes it away.
