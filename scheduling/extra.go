@@ -11,6 +11,7 @@ import (
 type extra struct {
 	OrganizerTransp string                `json:"ot,omitempty"`      // attendee's copy: TRANSP as the organizer has it
 	Thrown          []string              `json:"thrown,omitempty"`  // attendee's copy: instances he took out himself
+	Sent            string                `json:"sent,omitempty"`    // attendee's copy: what his program last sent, and the tag it had then
 	Replies         map[string]itip.Stamp `json:"replies,omitempty"` // organizer's copy: newest reply per attendee
 	itip.Marks                            // organizer's copy: to what answers belong
 }

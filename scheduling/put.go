@@ -220,6 +220,11 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 		}
 		own.Created, own.ScheduleTag = slot.Existing.Created, slot.Existing.ScheduleTag
 		ex = readExtra(slot.Existing.Extra)
+		// A program that did not hear the answer sends the same again. Read as a new
+		// change it would take the TRANSP of before the answer for its owner's choice.
+		if ex.Sent != "" && ex.Sent == sent(p.Data, slot.Existing.ScheduleTag) && !p.whole && len(p.items) == 0 {
+			return Result{ETag: slot.Existing.ETag, ScheduleTag: slot.Existing.ScheduleTag, Rewritten: true, Object: slot.Existing}, nil
+		}
 		c.Marks = ex.Marks
 		c.ServerTransp, c.OrganizerTransp, c.Thrown = slot.Existing.Flags&storage.FlagServerTransp != 0, ex.OrganizerTransp, ex.Thrown
 	}
@@ -278,7 +283,10 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 	if idx, err = plan.Store.Index(); err != nil {
 		return Result{}, err
 	}
-	ex.OrganizerTransp, ex.Thrown, ex.Marks = plan.OrganizerTransp, plan.Thrown, plan.Marks
+	ex.OrganizerTransp, ex.Thrown, ex.Marks, ex.Sent = plan.OrganizerTransp, plan.Thrown, plan.Marks, ""
+	if plan.Role == itip.RoleAttendee && plan.Rewritten {
+		ex.Sent = sent(p.Data, own.ScheduleTag)
+	}
 	own.Data, own.ETag, own.Extra = data, ETag(data), ex.String()
 	own = fill(own, idx, plan.Role)
 	if plan.ServerTransp {
@@ -293,6 +301,9 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 	}
 	return Result{ETag: own.ETag, ScheduleTag: own.ScheduleTag, Created: slot.Existing == nil, Rewritten: data != string(p.Data), Object: &own}, nil
 }
+
+// sent names a text for a version of an object.
+func sent(data []byte, scheduleTag string) string { return ETag(string(data)) + " " + scheduleTag }
 
 // sawLatest reports whether the client has certainly seen the latest answers:
 // only then does PARTSTAT=NEEDS-ACTION in its PUT ask an attendee again instead
