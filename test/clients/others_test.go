@@ -134,6 +134,56 @@ func TestVdirsyncer(t *testing.T) {
 	p.do("DELETE", home+"new/", "", "").want(204)
 }
 
+// TestHomeAssistant is clients.md 4: Home Assistant asks by python-caldav for the
+// instances of a day, and reads them without knowing anything of rules and zones.
+func TestHomeAssistant(t *testing.T) {
+	t.Parallel()
+	p := start(t, "python-caldav/1.6.0")
+	zone := vtimezone[strings.Index(vtimezone, "BEGIN:VTIMEZONE"):strings.Index(vtimezone, "END:VCALENDAR")]
+	series := strings.Replace(event("series", "RRULE:FREQ=DAILY;UNTIL=20270402T080000Z", "EXDATE;TZID=Europe/Berlin:20270331T100000"), "BEGIN:VEVENT", zone+"BEGIN:VEVENT", 1)
+	series = strings.Replace(series, "DTSTART:20270104T100000Z", "DTSTART;TZID=Europe/Berlin:20270326T100000", 1)
+	series = strings.Replace(series, "END:VCALENDAR", "BEGIN:VEVENT\r\nUID:series\r\nDTSTAMP:20261201T000000Z\r\nRECURRENCE-ID;TZID=Europe/Berlin:20270330T100000\r\nDTSTART;TZID=Europe/Berlin:20270330T180000\r\nDTEND;TZID=Europe/Berlin:20270330T190000\r\nSUMMARY:Later\r\nEND:VEVENT\r\nEND:VCALENDAR", 1)
+	p.do("PUT", cal+"series.ics", "", series).want(201)
+	p.do("PUT", cal+"day.ics", "", strings.Replace(event("day"), "DTSTART:20270104T100000Z\r\nDURATION:PT1H", "DTSTART;VALUE=DATE:20270328\r\nDTEND;VALUE=DATE:20270329", 1)).want(201)
+	for _, c := range []struct{ from, to, want string }{
+		{"20270327T000000Z", "20270328T000000Z", "20270327T090000Z"},          // before the clock changes
+		{"20270328T000000Z", "20270329T000000Z", "20270328T080000Z 20270328"}, // after it, and a whole day
+		{"20270330T000000Z", "20270331T000000Z", "20270330T160000Z"},          // moved
+		{"20270331T000000Z", "20270401T000000Z", ""},                          // left out
+		{"20270402T000000Z", "20270403T000000Z", "20270402T080000Z"},          // UNTIL itself counts
+		{"20270403T000000Z", "20270410T000000Z", ""},
+	} {
+		a := p.do("REPORT", cal, "Depth: 1", report("C:calendar-query", `<D:prop><C:calendar-data><C:expand start="`+c.from+`" end="`+c.to+`"/></C:calendar-data></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT"><C:time-range start="`+c.from+`" end="`+c.to+`"/></C:comp-filter></C:comp-filter></C:filter>`))
+		got := map[string]bool{}
+		for _, r := range a.parsed().Responses {
+			text := r.text("calendar-data")
+			if strings.Contains(text, "RRULE") || strings.Contains(text, "TZID") || strings.Contains(text, "EXDATE") {
+				t.Errorf("from %s: not expanded: %s", c.from, text)
+			}
+			for _, v := range strings.Split(text, "BEGIN:VEVENT")[1:] {
+				start := ""
+				for line := range strings.Lines(v) {
+					if strings.HasPrefix(line, "DTSTART") {
+						start = strings.TrimSpace(line[strings.Index(line, ":")+1:])
+					}
+				}
+				if got[start] = true; !strings.Contains(v, "DTEND") && !strings.Contains(v, "DURATION") {
+					t.Errorf("from %s: no end: %s", c.from, v)
+				}
+			}
+		}
+		want := strings.Fields(c.want)
+		for _, w := range want {
+			if !got[w] {
+				t.Errorf("from %s: no instance at %s: %s", c.from, w, a.text)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("from %s: %v, want %v", c.from, got, want)
+		}
+	}
+}
+
 // TestTsdav is clients.md 4 and 7: tsdav as in Cal.com, and Nextcloud's cdav-library.
 func TestTsdav(t *testing.T) {
 	t.Parallel()
