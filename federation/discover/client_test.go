@@ -2,18 +2,11 @@ package discover
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,87 +16,16 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/kalends/kalends/federation/discover/discovertest"
 )
 
-// authority is a throw-away CA.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &authority{cert, key, pool}
-}
-
-// issue makes a certificate for names; a name with an underscore becomes an
-// SRVName (RFC 4985).
-func (a *authority) issue(t testing.TB, names ...string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var san []asn1.RawValue
-	for _, n := range names {
-		if !strings.HasPrefix(n, "_") {
-			san = append(san, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 2, Bytes: []byte(n)})
-			continue
-		}
-		oid, err1 := asn1.Marshal(oidSRVName)
-		text, err2 := asn1.Marshal(asn1.RawValue{Tag: asn1.TagIA5String, Bytes: []byte(n)})
-		value, err3 := asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: text})
-		if err := errors.Join(err1, err2, err3); err != nil {
-			t.Fatal(err)
-		}
-		san = append(san, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: append(oid, value...)})
-	}
-	ext, err := asn1.Marshal(san)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		ExtraExtensions: []pkix.Extension{{Id: oidSubjectAltName, Value: ext}},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // serve runs an HTTPS server on loopback with a certificate for names and
 // returns its port.
-func (a *authority) serve(t testing.TB, h http.Handler, names ...string) string {
+func serve(t testing.TB, a *discovertest.Authority, h http.Handler, names ...string) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, names...)}}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{a.Issue(t, names...)}}
 	s.EnableHTTP2 = true
 	s.Config.ErrorLog = quiet
 	s.StartTLS()
@@ -122,11 +44,11 @@ var (
 	okPage   = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s %s", r.Host, r.Proto) })
 )
 
-func newClient(t testing.TB, a *authority, w discovertest.World, change func(*HTTPConfig)) *http.Client {
+func newClient(t testing.TB, a *discovertest.Authority, w discovertest.World, change func(*HTTPConfig)) *http.Client {
 	t.Helper()
 	c := HTTPConfig{
 		Dialer:  &Dialer{Resolver: newResolver(t, ResolverConfig{}, discovertest.Start(t, w)), AddressPolicy: loopback},
-		RootCAs: a.pool,
+		RootCAs: a.Pool(),
 	}
 	if change != nil {
 		change(&c)
@@ -230,14 +152,14 @@ func TestDialer(t *testing.T) {
 
 func TestClientTLS(t *testing.T) {
 	t.Parallel()
-	a, other := newAuthority(t), newAuthority(t)
+	a, other := discovertest.NewAuthority(t), discovertest.NewAuthority(t)
 	hits := map[string]string{
-		"own":    a.serve(t, okPage, "cal.hoster.test"),
-		"domain": a.serve(t, okPage, "south.test"),
-		"srvid":  a.serve(t, okPage, "_ischedules.south.test", "unrelated.test"),
-		"wrong":  a.serve(t, okPage, "evil.test"),
-		"keysrv": a.serve(t, okPage, "_domainkey_lookup.south.test"),
-		"rogue":  other.serve(t, okPage, "cal.hoster.test", "south.test"),
+		"own":    serve(t, a, okPage, "cal.hoster.test"),
+		"domain": serve(t, a, okPage, "south.test"),
+		"srvid":  serve(t, a, okPage, "_ischedules.south.test", "unrelated.test"),
+		"wrong":  serve(t, a, okPage, "evil.test"),
+		"keysrv": serve(t, a, okPage, "_domainkey_lookup.south.test"),
+		"rogue":  serve(t, other, okPage, "cal.hoster.test", "south.test"),
 	}
 	plain := httptest.NewServer(okPage)
 	t.Cleanup(plain.Close)
@@ -308,9 +230,9 @@ func TestClientTLS(t *testing.T) {
 // request for another, and a body is sent again after the second handshake.
 func TestIdentityPools(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := discovertest.NewAuthority(t)
 	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-	port := a.serve(t, echo, "south.test")
+	port := serve(t, a, echo, "south.test")
 	client := newClient(t, a, discovertest.World{Addr: map[string][]string{"cal.hoster.test": loopAddr}}, nil)
 	post := func(domain string) (string, error) {
 		id := Identity{Target: "cal.hoster.test:" + port, Domain: domain}
@@ -347,14 +269,14 @@ func TestIdentityPools(t *testing.T) {
 // A42, A43: each hop is checked, and there are not many.
 func TestClientRedirects(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := discovertest.NewAuthority(t)
 	var hops atomic.Int32
 	seen := make(chan http.Header, 16)
-	targetPort := a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	targetPort := serve(t, a, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r.Header.Clone()
 		fmt.Fprint(w, "target")
 	}), "target.test", "cal.sub.test")
-	port := a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	port := serve(t, a, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		to := ""
 		switch r.URL.Path {
 		case "/final":
@@ -496,13 +418,13 @@ func TestReadLimitedAndRoots(t *testing.T) {
 	if _, err := ReadLimited(strings.NewReader("123456"), 5); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
-	a := newAuthority(t)
-	extra := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	a := discovertest.NewAuthority(t)
+	extra := a.PEM()
 	pool, err := Roots(extra)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.cert.Verify(x509.VerifyOptions{Roots: pool}); err != nil {
+	if _, err := a.Cert.Verify(x509.VerifyOptions{Roots: pool}); err != nil {
 		t.Error(err)
 	}
 	if _, err := Roots([]byte("nothing")); err == nil {

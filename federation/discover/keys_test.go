@@ -22,9 +22,9 @@ func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }
 // without redirects.
 func TestKeyLookup(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := discovertest.NewAuthority(t)
 	var hits atomic.Int32
-	port := a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	port := serve(t, a, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		hits.Add(1)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		switch strings.TrimPrefix(r.URL.Path, "/.well-known/domainkey/south.test/") {
@@ -68,7 +68,7 @@ func TestKeyLookup(t *testing.T) {
 	}
 	server := discovertest.Start(t, world)
 	resolver := newResolver(t, ResolverConfig{Rounds: 1}, server)
-	client := NewHTTPClient(HTTPConfig{Dialer: &Dialer{Resolver: resolver, AddressPolicy: loopback}, RootCAs: a.pool})
+	client := NewHTTPClient(HTTPConfig{Dialer: &Dialer{Resolver: resolver, AddressPolicy: loopback}, RootCAs: a.Pool()})
 	t.Cleanup(client.CloseIdleConnections)
 	full, err := NewKeyLookup(KeyConfig{Resolver: resolver, Client: client, Configured: func(d, s string) []string {
 		if d == "private.test" && s == "p1" {

@@ -258,7 +258,7 @@ func TestClientDiscovery(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		s := &scripted{get: giveCaps(ours()), post: success}
-		w.offer("beta.test", "cal.beta.test", 10, w.serve("cal.beta.test", s, newAuthority(t)))
+		w.offer("beta.test", "cal.beta.test", 10, w.serve("cal.beta.test", s, discovertest.NewAuthority(t)))
 		if got := w.client(nil).Send(t.Context(), parcel(carol)); got[0].Disposition != Retry || len(s.gets)+len(s.posts) != 0 {
 			t.Errorf("%+v", got[0])
 		}

@@ -2,15 +2,10 @@ package ischedule
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,69 +23,28 @@ import (
 	"github.com/kalends/kalends/scheduling"
 )
 
-// authority is a throw-away certificate authority.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
-}
-
-func (a *authority) issue(t testing.TB, names ...string) tls.Certificate {
-	t.Helper()
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // world is a small Internet on loopback: names, certificates, servers.
 type world struct {
 	t     testing.TB
-	ca    *authority
+	ca    *discovertest.Authority
 	dns   *discovertest.Server
 	clock func() time.Time
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	return &world{t: t, ca: newAuthority(t), clock: time.Now,
+	return &world{t: t, ca: discovertest.NewAuthority(t), clock: time.Now,
 		dns: discovertest.Start(t, discovertest.World{SRV: map[string][]discovertest.SRV{}, TXT: map[string][][]string{}, Addr: map[string][]string{}})}
 }
 
 // serve runs a TLS server whose certificate names host and returns its port.
-func (w *world) serve(host string, h http.Handler, ca *authority) uint16 {
+func (w *world) serve(host string, h http.Handler, ca *discovertest.Authority) uint16 {
 	w.t.Helper()
 	if ca == nil {
 		ca = w.ca
 	}
 	srv := httptest.NewUnstartedServer(h)
-	srv.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(w.t, host)}}
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(w.t, host)}}
 	srv.EnableHTTP2 = true
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
@@ -128,7 +82,7 @@ func (w *world) resolver() *discover.Resolver {
 
 func (w *world) http(r *discover.Resolver) *http.Client {
 	pool := x509.NewCertPool()
-	pool.AddCert(w.ca.cert)
+	pool.AddCert(w.ca.Cert)
 	c := discover.NewHTTPClient(discover.HTTPConfig{Dialer: &discover.Dialer{Resolver: r, AddressPolicy: loopback}, RootCAs: pool})
 	w.t.Cleanup(c.CloseIdleConnections)
 	return c

@@ -169,3 +169,22 @@ func ReadMail(raw []byte) (Mail, error) {
 		}
 	}
 }
+
+// SendLMTP hands a mail to the listener of a node, as its mail server does.
+func SendLMTP(port int, from, to string, raw []byte) error {
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return err
+	}
+	c := smtp.NewClientLMTP(conn)
+	defer c.Close()
+	if err := errors.Join(c.Hello("mx.alpha.test"), c.Mail(from, nil), c.Rcpt(to, nil)); err != nil {
+		return err
+	}
+	d, err := c.Data()
+	if err != nil {
+		return err
+	}
+	_, err = d.Write(raw)
+	return errors.Join(err, d.Close())
+}

@@ -1,15 +1,9 @@
 package blackbox
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -30,81 +24,43 @@ type World struct {
 // NewWorld makes an empty world.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
-	return &World{t: t, CA: NewAuthority(t, "Authority of a test"), DNS: discovertest.Start(t, discovertest.World{
+	return &World{t: t, CA: NewAuthority(t), DNS: discovertest.Start(t, discovertest.World{
 		SRV: map[string][]discovertest.SRV{}, TXT: map[string][][]string{}, Addr: map[string][]string{}, TTL: 1, NegativeTTL: 1,
 	})}
 }
 
-// Authority is a throw-away certificate authority.
+// Authority is a throw-away certificate authority whose certificates servers
+// read from files.
 type Authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	PEM  []byte
+	*discovertest.Authority
 	file string
 }
 
 // NewAuthority makes one that lives as long as the test.
-func NewAuthority(t testing.TB, name string) *Authority {
+func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: serial(t), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &Authority{key: key, PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), file: filepath.Join(t.TempDir(), "ca.pem")}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(a.file, a.PEM, 0o600); err != nil {
+	a := &Authority{Authority: discovertest.NewAuthority(t), file: filepath.Join(t.TempDir(), "ca.pem")}
+	if err := os.WriteFile(a.file, a.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
-func serial(t testing.TB) *big.Int {
-	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 100))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // Issue writes a certificate for a host, and its key.
 func (a *Authority) Issue(t testing.TB, host, certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: serial(t), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host, "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, c, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kb, err := x509.MarshalPKCS8PrivateKey(key)
+	c := a.Authority.Issue(t, host, "localhost", "127.0.0.1")
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The key first: who looks at the certificate's file sees both.
-	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kb}), 0o600); err != nil {
+	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// Pool trusts the authority and nobody else.
-func (a *Authority) Pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
 }
 
 // Client speaks to servers whose certificates the authority issued.

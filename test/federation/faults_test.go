@@ -57,7 +57,7 @@ func newFront(t *testing.T, n *blackbox.Node, bad *fault) *front {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	blackbox.NewAuthority(t, "Authority that nobody trusts").Issue(t, "cal.beta.test", dir+"/cert.pem", dir+"/key.pem")
+	blackbox.NewAuthority(t).Issue(t, "cal.beta.test", dir+"/cert.pem", dir+"/key.pem")
 	stranger, err := tls.LoadX509KeyPair(dir+"/cert.pem", dir+"/key.pem")
 	if err != nil {
 		t.Fatal(err)

@@ -210,7 +210,7 @@ func TestWrongCertificate(t *testing.T) {
 	s := newScene(t)
 	s.beta.Stop()
 	var posts atomic.Int64
-	stranger := blackbox.NewAuthority(t, "Authority that nobody trusts")
+	stranger := blackbox.NewAuthority(t)
 	dir := t.TempDir()
 	stranger.Issue(t, "cal.beta.test", dir+"/cert.pem", dir+"/key.pem")
 	pair, err := tls.LoadX509KeyPair(dir+"/cert.pem", dir+"/key.pem")

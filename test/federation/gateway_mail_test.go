@@ -2,16 +2,12 @@ package federation
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/emersion/go-smtp"
 
 	"github.com/kalends/kalends/test/blackbox"
 )
@@ -99,22 +95,7 @@ func TestGatewayByMail(t *testing.T) {
 
 	// Mail for gina that comes to our listener.
 	send := func(raw []byte, from, to string) error {
-		t.Helper()
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", lmtp))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := smtp.NewClientLMTP(conn)
-		defer c.Close()
-		if err := errors.Join(c.Hello("mx.alpha.test"), c.Mail(from, nil), c.Rcpt(to, nil)); err != nil {
-			return err
-		}
-		d, err := c.Data()
-		if err != nil {
-			return err
-		}
-		_, err = d.Write(raw)
-		return errors.Join(err, d.Close())
+		return blackbox.SendLMTP(lmtp, from, to, raw)
 	}
 	letter := func(proof, uid string) []byte {
 		return []byte("Authentication-Results: mx.alpha.test; dmarc=" + proof + " header.from=mail.test\r\nFrom: dave@mail.test\r\nTo: gina@gate.test\r\nMessage-ID: <" + uid + "@mail.test>\r\nMIME-Version: 1.0\r\nSubject: Tea\r\nContent-Type: text/calendar; charset=utf-8; method=REQUEST\r\n\r\n" +

@@ -3,7 +3,6 @@ package federation
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
@@ -29,21 +28,7 @@ func TestMailLimits(t *testing.T) {
 		domain := from[strings.IndexByte(from, '@')+1:]
 		text := fmt.Sprintf("Authentication-Results: mx.alpha.test; dmarc=pass header.from=%s\r\nFrom: %s\r\nTo: %s\r\nMessage-ID: <%d@%s>\r\nMIME-Version: 1.0\r\nSubject: x\r\nContent-Type: text/calendar; charset=utf-8; method=REQUEST\r\n\r\n", domain, from, to, count, domain) +
 			strings.Replace((blackbox.Event{UID: fmt.Sprint("limit-", count), Start: monday, Organizer: "mailto:" + from, Attendees: []string{"mailto:" + to}}).String(), "VERSION:2.0", "VERSION:2.0\r\nMETHOD:REQUEST\r\nX-PAD:"+strings.Repeat("x\r\n ", pad/4)+"x", 1)
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", lmtp))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := smtp.NewClientLMTP(conn)
-		defer c.Close()
-		if err := errors.Join(c.Hello("mx.alpha.test"), c.Mail(from, nil), c.Rcpt(to, nil)); err != nil {
-			return err
-		}
-		d, err := c.Data()
-		if err != nil {
-			return err
-		}
-		_, err = d.Write([]byte(text))
-		return errors.Join(err, d.Close())
+		return blackbox.SendLMTP(lmtp, from, to, []byte(text))
 	}
 	code := func(err error) int {
 		var e *smtp.SMTPError

@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-smtp"
-
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/discover/discovertest"
 	"github.com/kalends/kalends/test/blackbox"
@@ -320,22 +318,8 @@ func TestCyrus(t *testing.T) {
 	// carl answers; Cyrus mails it to alice, by way of her mail server.
 	take := func(m blackbox.Mail, to string) {
 		t.Helper()
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", lmtp))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := smtp.NewClientLMTP(conn)
-		defer s.Close()
 		raw := append([]byte("Authentication-Results: mx.alpha.test; dmarc=pass header.from=cyrus.test\r\n"), m.Raw...)
-		if err := errors.Join(s.Hello("mx.alpha.test"), s.Mail("carl@cyrus.test", nil), s.Rcpt(to, nil)); err != nil {
-			t.Fatal(err)
-		}
-		d, err := s.Data()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = d.Write(raw)
-		if err := errors.Join(err, d.Close()); err != nil {
+		if err := blackbox.SendLMTP(lmtp, "carl@cyrus.test", to, raw); err != nil {
 			t.Fatal(err)
 		}
 	}
