@@ -225,6 +225,8 @@ func (q *request) serve() error {
 // wanted are the columns that the request's own statement loads.
 func wanted(p Path, method string) storage.Columns {
 	switch {
+	case p.Kind == KindHome && (method == "PROPFIND" || method == "REPORT"):
+		return storage.ColumnTimezone | storage.ColumnContents
 	case p.Object == "" && method != http.MethodGet && method != http.MethodHead:
 		return storage.ColumnTimezone
 	case p.Object == "":

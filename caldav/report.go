@@ -241,9 +241,14 @@ func (q *request) readable(need acl.Set) ([]*request, error) {
 	if !q.wholeHome() {
 		return []*request{q}, nil
 	}
-	cols, err := q.h.db.Collections(q.ctx, q.found.Home.ID)
-	if err != nil {
-		return nil, err
+	var cols []storage.Collection
+	if q.found.Contents != nil {
+		cols = q.found.Contents.Collections
+	} else {
+		var err error
+		if cols, err = q.h.db.Collections(q.ctx, q.found.Home.ID); err != nil {
+			return nil, err
+		}
 	}
 	var out []*request
 	for i := range cols {

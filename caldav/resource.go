@@ -1,9 +1,6 @@
 package caldav
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/storage"
@@ -81,15 +78,14 @@ func (q *request) expand(r *resource, depth int) ([]*resource, error) {
 			}
 		}
 	case KindHome:
-		cols, err := q.h.db.Collections(q.ctx, r.home.ID)
-		if err != nil {
-			return nil, err
+		contents := q.found.Contents
+		if contents == nil || r.home.ID != q.found.Home.ID {
+			var err error
+			if contents, err = q.h.db.Contents(q.ctx, r.home.ID); err != nil {
+				return nil, err
+			}
 		}
-		dead, err := q.h.db.HomeProperties(q.ctx, r.home.ID)
-		if err != nil {
-			return nil, err
-		}
-		slices.SortFunc(cols, func(a, b storage.Collection) int { return cmp.Compare(a.Name, b.Name) })
+		cols, dead := contents.Collections, contents.Properties
 		for i := range cols {
 			c := &cols[i]
 			if c.Kind == storage.CollectionHome {

@@ -212,7 +212,7 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	if k.object {
 		args = append(args, q.Object)
 	}
-	if k.same && k.collection && (!k.object || k.columns&(ColumnBrief|ColumnPresence) != 0) {
+	if k.same && k.home && (!k.object || k.columns&(ColumnBrief|ColumnPresence) != 0) {
 		if done, err := db.owner(ctx, &q, &f); done || err != nil {
 			db.calendars.note(&f, q.Columns)
 			return f, err

@@ -45,6 +45,14 @@ type Found struct {
 	HomeACL    []acl.ACE   // own entries of the home
 	Collection *Collection
 	Object     *Object
+	Contents   *Contents // with ColumnContents, perhaps
+}
+
+// Contents are the collections of a home in the order of their names, the home
+// itself first, and the dead properties of all of them.
+type Contents struct {
+	Collections []Collection
+	Properties  []Property
 }
 
 // Recipient is what local delivery has to know about a calendar user.

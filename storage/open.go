@@ -216,6 +216,21 @@ func (db *DB) readBriefly(ctx context.Context, fn func(context.Context, session)
 	return db.again(ctx, func() error { return db.pg.briefly(ctx, db.d, fn) })
 }
 
+// readTogether runs a few short reads, in one round trip where there is one.
+func (db *DB) readTogether(ctx context.Context, list ...reading) error {
+	return db.readBriefly(ctx, func(ctx context.Context, s session) error {
+		if pg, ok := s.(pgRead); ok {
+			return pg.together(ctx, list)
+		}
+		for _, one := range list {
+			if err := one.alone(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // again runs a read on PostgreSQL, anew when the connection was gone.
 func (db *DB) again(ctx context.Context, fn func() error) error {
 	began := time.Now()

@@ -111,6 +111,7 @@ func (c *accountCache) put(a *Account) {
 const (
 	ownerFrom   = ` FROM account h JOIN collection c ON c.account_id = h.id AND c.name = $2 AND c.deleting = 0`
 	ownerObject = ` o ON o.account_id = c.account_id AND o.collection_id = c.id AND o.name = $3 WHERE h.id = $1 AND h.removed = 0`
+	ownerAlone  = `SELECT h.version, h.modified FROM account h WHERE h.id = $1 AND h.removed = 0`
 	ownerPut    = `SELECT h.version, h.modified, c.id, c.kind, c.components, COALESCE(o.etag, ''), COALESCE(o.flags, 0)` + ownerFrom + ` LEFT JOIN object` + ownerObject
 	ownerHead   = `SELECT h.version, h.modified, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified` + ownerFrom + ` JOIN object` + ownerObject
 	ownerWhole  = `SELECT h.version, h.modified, ` + collectionWide + ownerFrom + ` WHERE h.id = $1 AND h.removed = 0`
@@ -118,7 +119,7 @@ const (
 )
 
 // owner is Find's short way for somebody whose account is known and who asks
-// for a calendar or an object of his own. False: nothing was found this way, or
+// for himself, a calendar or an object of his own. False: nothing was found this way, or
 // the account has changed meanwhile; Find looks again in full.
 func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 	known, ok := db.accounts.get(q.Home)
@@ -134,13 +135,15 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 		flags             int64
 	})
 	c, o := &row.c, &row.o
-	args := append(make([]any, 0, 3), int64(known.ID), q.Collection)
+	args := append(make([]any, 0, 3), int64(known.ID))
 	dest := append(make([]any, 0, 21), &row.version, &row.modified)
-	text := ownerWhole
-	if q.Object == "" {
+	text := ownerAlone
+	switch {
+	case q.Object == "" && q.Collection != "":
+		text, args = ownerWhole, append(args, q.Collection)
 		dest = row.col.dest(dest, c, true)
-	} else {
-		args = append(args, q.Object)
+	case q.Object != "":
+		args = append(args, q.Collection, q.Object)
 		dest = append(dest, (*int64)(&c.ID), &row.col.kind, &row.col.components, &o.ETag, &row.flags)
 		text = ownerPut
 		if q.Columns&ColumnPresence == 0 {
@@ -153,27 +156,36 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 		}
 	}
 	found := false
-	err := db.readBriefly(ctx, func(ctx context.Context, s session) error {
-		r, err := s.query(ctx, text, args...)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
+	list := []reading{{text, args, func(r rows) error {
 		if !r.Next() {
 			return r.Err()
 		}
 		found = true
 		return r.Scan(dest...)
-	})
+	}}}
+	var contents *Contents
+	if q.Collection == "" && q.Columns&ColumnContents != 0 {
+		contents = new(Contents)
+		list = append(list, contents.readings(known.ID)...)
+	}
+	err := db.readTogether(ctx, list...)
 	if err != nil || !found || row.version != known.Version || row.modified != known.Modified {
 		return false, err
 	}
 	row.a = known
+	f.Login, f.Home = &row.a, &row.a
+	if q.Collection == "" {
+		if contents != nil {
+			contents.sort()
+			f.Contents = contents
+		}
+		return true, nil
+	}
 	c.Account, c.Name = known.ID, q.Collection
 	if err := row.col.fill(c, false); err != nil {
 		return false, err
 	}
-	f.Login, f.Home, f.Collection = &row.a, &row.a, c
+	f.Collection = c
 	if o.ETag != "" {
 		o.ObjectKey, o.Flags = ObjectKey{c.CollectionKey, q.Object}, Flags(row.flags)
 		f.Object = o

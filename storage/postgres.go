@@ -118,6 +118,31 @@ func (s pgRead) query(ctx context.Context, query string, args ...any) (rows, err
 	return pgRows{Rows: r}, nil
 }
 
+// together sends all statements before it waits for the first result.
+func (s pgRead) together(ctx context.Context, list []reading) error {
+	if len(list) == 1 {
+		return list[0].alone(ctx, s)
+	}
+	var b pgx.Batch
+	for _, one := range list {
+		b.Queue(s.d.text(one.query), one.args...)
+	}
+	count(ctx, len(list))
+	results := s.c.Conn().SendBatch(ctx, &b)
+	for _, one := range list {
+		r, err := results.Query()
+		if err == nil {
+			err = one.take(pgRows{Rows: r})
+			r.Close()
+		}
+		if err != nil {
+			_ = results.Close()
+			return describe(err)
+		}
+	}
+	return describe(results.Close())
+}
+
 func (s pgRead) later(ctx context.Context, query string, args ...any) error {
 	_, err := s.exec(ctx, query, args...)
 	return err

@@ -63,17 +63,39 @@ func queryAll[T any](ctx context.Context, s session, scan func(rows) (T, error),
 	}
 	defer r.Close()
 	var out []T
-	for r.Next() {
-		v, err := scan(r)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	if err := r.Err(); err != nil {
+	if err := into(&out, r, scan); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// into makes *out the whole of a result.
+func into[T any](out *[]T, r rows, scan func(rows) (T, error)) error {
+	*out = nil
+	for r.Next() {
+		v, err := scan(r)
+		if err != nil {
+			return err
+		}
+		*out = append(*out, v)
+	}
+	return r.Err()
+}
+
+// reading is one statement of several that are read together.
+type reading struct {
+	query string
+	args  []any
+	take  func(rows) error
+}
+
+func (one *reading) alone(ctx context.Context, s session) error {
+	r, err := s.query(ctx, one.query, one.args...)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return one.take(r)
 }
 
 // queryOne reads the first row; ErrNotFound when there is none.

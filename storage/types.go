@@ -169,6 +169,7 @@ const (
 	ColumnTimezone // Find only: Collection.Timezone
 	ColumnBrief    // Find only: no more than GET needs, see BriefColumns in find.go
 	ColumnPresence // Find only: no more than PUT and DELETE need, see owner.go
+	ColumnContents // Find only: Found.Contents for the owner of a home, when they travel with what is asked anyway
 )
 
 // Message is one iTIP message; its Body is frozen when it is queued.

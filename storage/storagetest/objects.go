@@ -60,8 +60,21 @@ func testProperties(t *testing.T, db *storage.DB) {
 	ok(t, err)
 	equal(t, "all", len(list), 3)
 	set(storage.Property{PropertyKey: here, Space: "s", Local: "a", XML: "<a>new</a>"}, storage.Property{PropertyKey: there, Space: "s", Local: "b"})
-	list, err = db.HomeProperties(bg, a.ID)
+	ctx, counter := storage.WithCounter(bg)
+	contents, err := db.Contents(ctx, a.ID)
 	ok(t, err)
+	list = contents.Properties
+	equal(t, "statements", counter.Statements(), 2)
+	if want, err := db.Collections(bg, a.ID); err != nil || fmt.Sprint(contents.Collections) != fmt.Sprint(want) {
+		t.Fatalf("%+v, want %+v, %v", contents.Collections, want, err)
+	}
+	for round, home := range []string{"alice", "alice", "bob"} { // the second time the account is known
+		f, err := db.Find(bg, storage.Query{Login: "alice", Home: home, Columns: storage.ColumnContents | storage.ColumnTimezone})
+		ok(t, err)
+		if round == 1 && (f.Contents == nil || fmt.Sprint(*f.Contents) != fmt.Sprint(*contents)) || round == 2 && f.Contents != nil {
+			t.Fatalf("round %d: found %+v, want %+v", round, f.Contents, contents)
+		}
+	}
 	if len(list) != 2 || list[0].XML != "<a>new</a>" || list[1].Principal != 7 {
 		t.Fatalf("%+v", list)
 	}
