@@ -45,14 +45,17 @@ func appendAttr[T string | []byte](dst []byte, s T) []byte {
 
 func appendEscaped[T string | []byte](dst []byte, s T, attr bool) []byte {
 	last := 0 // s[last:i] is still to be copied as it is
-	for i := 0; i < len(s); {
+	for i := 0; ; {
+		for i < len(s) && class[s[i]] == plain {
+			i++
+		}
+		if i == len(s) {
+			break
+		}
 		c := s[i]
 		var ref string
 		size := 1
 		switch class[c] {
-		case plain:
-			i++
-			continue
 		case blank:
 			if !attr {
 				i++

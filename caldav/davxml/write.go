@@ -12,7 +12,7 @@ type Options struct {
 	// return=minimal (RFC 8144 §2.1) and Brief: t.
 	Minimal bool
 	// Threshold is the number of octets collected before they are written to the
-	// io.Writer; default 16 KiB.
+	// io.Writer; default 64 KiB.
 	Threshold int
 	// Flush, when not nil, is called after each such write.
 	Flush func()
@@ -67,7 +67,7 @@ type group struct {
 }
 
 const (
-	defaultThreshold = 16 << 10
+	defaultThreshold = 64 << 10
 	keepBuffer       = 256 << 10 // larger buffers are left to the collector
 )
 
