@@ -58,6 +58,9 @@ func (b *Busy) Add(o storage.Object, floating *time.Location) error {
 // in it, so that nobody has to parse it: an opaque event that concerns only its
 // owner and has no STATUS.
 func indexSaysBusy(o *storage.Object) bool {
+	if o.Flags&storage.FlagBusy != 0 {
+		return true
+	}
 	const decides = storage.FlagExact | storage.FlagRecurring | storage.FlagFloating | storage.FlagScheduling | storage.FlagTransparent | storage.FlagServerTransp
 	if o.Component != "VEVENT" || o.Flags&decides != storage.FlagExact || o.End-o.Start <= time.Second.Microseconds() { // an instant is indexed as one second
 		return false

@@ -375,6 +375,7 @@ func fill(o storage.Object, idx calendar.Index, role itip.Role) storage.Object {
 	set(idx.Class == "CONFIDENTIAL", storage.FlagConfidential)
 	set(role == itip.RoleOrganizer, storage.FlagOrganizer)
 	set(role == itip.RoleAttendee, storage.FlagAttendee)
+	set(indexSaysBusy(&o), storage.FlagBusy)
 	return o
 }
 

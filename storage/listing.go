@@ -17,7 +17,10 @@ import (
 
 // objectListed are the columns of a listing of one collection; a column less is
 // a sixteenth of its time.
-const objectListed = `o.name, o.uid, o.component, o.etag, o.schedule_tag, o.size, o.flags, o.seq, o.created, o.modified`
+const (
+	objectListed = `o.name, ` + objectGot
+	objectGot    = `o.uid, o.component, o.etag, o.schedule_tag, o.size, o.flags, o.seq, o.created, o.modified`
+)
 
 // listedRow receives objectListed.
 type listedRow struct {

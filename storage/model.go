@@ -228,7 +228,8 @@ type ObjectQuery struct {
 	Limit      int // 0: none
 }
 
-// Busy is one object that may make its owner busy.
+// Busy is one object that may make its owner busy: CollectionKey, UID,
+// Component, Start, End, Flags, and Data and Extra as BusyObjects says.
 type Busy struct {
 	Object
 	Timezone string // name or definition of its collection's time zone

@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"slices"
 )
 
 // stream runs a query and yields its rows; the statement runs again for each
@@ -160,38 +162,22 @@ const getBatch = 500
 func (o *Object) Missing() bool { return o.Seq == 0 }
 
 // Get yields one object for each name, in the order of names, by one statement
-// for 500 of them; of an absent one only the key is set, see Object.Missing.
+// for 500 of them: what a listing has of it (see objectListed), and Data or
+// Extra if asked for; of an absent one only the key, see Object.Missing.
 func (db *DB) Get(ctx context.Context, k CollectionKey, names []string, cols Columns) iter.Seq2[Object, error] {
-	return get(ctx, db.read, k, names, cols)
-}
-
-// Get is DB.Get within a transaction.
-func (tx *Tx) Get(ctx context.Context, k CollectionKey, names []string, cols Columns) iter.Seq2[Object, error] {
-	return get(ctx, tx.here, k, names, cols)
-}
-
-func get(ctx context.Context, run runner, k CollectionKey, names []string, cols Columns) iter.Seq2[Object, error] {
-	scan := func() func(rows) (Object, error) {
-		dest := make([]any, 0, 19)
-		return func(r rows) (o Object, err error) {
-			var row objectRow
-			var name string
-			if err := r.Scan(row.dest(append(dest, &name), &o, cols)...); err != nil {
-				return o, err
-			}
-			row.fill(&o)
-			if o.Name == "" {
-				o = Object{ObjectKey: ObjectKey{k, name}}
-			}
-			return o, nil
-		}
+	columns := objectGot
+	if cols&ColumnData != 0 {
+		columns += `, o.data`
 	}
-	text := `SELECT v.value, ` + orNothing(objectColumns(cols)) + ` FROM @list($3; v)
-		LEFT JOIN object o ON o.account_id = $1 AND o.collection_id = $2 AND o.name = v.value ORDER BY v.n`
+	if cols&ColumnExtra != 0 {
+		columns += `, o.extra`
+	}
+	// Not sorted by v.n, which would carry all data through a sort: both engines
+	// go through the list as it is, and where one does not, an object waits for
+	// its turn here.
+	text := `SELECT v.n, ` + orNothing(columns) + ` FROM @list($3; v) LEFT JOIN object o ON o.account_id = $1 AND o.collection_id = $2 AND o.name = v.value`
 	return func(yield func(Object, error) bool) {
-		for len(names) > 0 {
-			batch := names[:min(len(names), getBatch)]
-			names = names[len(batch):]
+		for batch := range slices.Chunk(names, getBatch) {
 			list, err := jsonText(batch)
 			if err == nil {
 				err = plainText(batch...)
@@ -200,19 +186,52 @@ func get(ctx context.Context, run runner, k CollectionKey, names []string, cols 
 				yield(Object{}, err)
 				return
 			}
-			for o, err := range stream(ctx, run, scan(), text, int64(k.Account), int64(k.ID), list) {
-				if !yield(o, err) || err != nil {
-					return
+			next, waiting := 0, map[int]Object{}
+			dest := make([]any, 0, 12)
+			scan := func(r rows) (o Object, err error) {
+				var n, flags int64
+				d := append(dest, &n, &o.UID, &o.Component, &o.ETag, &o.ScheduleTag, &o.Size, &flags, &o.Seq, &o.Created, &o.Modified)
+				if cols&ColumnData != 0 {
+					d = append(d, &o.Data)
+				}
+				if cols&ColumnExtra != 0 {
+					d = append(d, &o.Extra)
+				}
+				if err := r.Scan(d...); err != nil {
+					return o, err
+				}
+				if n < 1 || int(n) > len(batch) {
+					return o, fmt.Errorf("storage: name %d of %d", n, len(batch))
+				}
+				o.ObjectKey, o.Flags = ObjectKey{k, batch[n-1]}, Flags(flags)
+				if int(n) != next+1 {
+					waiting[int(n)] = o
+					return Object{}, nil
+				}
+				return o, nil
+			}
+			for o, err := range stream(ctx, db.read, scan, text, int64(k.Account), int64(k.ID), list) {
+				if err == nil && o.Name == "" {
+					continue
+				}
+				for there := true; there; {
+					if !yield(o, err) || err != nil {
+						return
+					}
+					next++
+					o, there = waiting[next+1]
+					delete(waiting, next+1)
 				}
 			}
 		}
 	}
 }
 
-// BusyObjects streams, with their data, the objects that may make accounts
-// busy between from and to: events, availabilities and stored free/busy in
-// calendars that count (RFC 6638 §9.1), not transparent unless recurring or unanswered. One
-// statement whatever the number of accounts; ordered by account.
+// BusyObjects streams the objects that may make accounts busy between from and
+// to: events, availabilities and stored free/busy in calendars that count
+// (RFC 6638 §9.1), not transparent unless recurring or unanswered. They have
+// what Busy names; Data and Extra where they are needed, that is without
+// FlagBusy. One statement whatever the number of accounts; ordered by account.
 func (db *DB) BusyObjects(ctx context.Context, accounts []AccountID, from, to int64) iter.Seq2[Busy, error] {
 	return busyObjects(ctx, db.read, accounts, from, to)
 }
@@ -223,7 +242,6 @@ func (tx *Tx) BusyObjects(ctx context.Context, accounts []AccountID, from, to in
 }
 
 func busyObjects(ctx context.Context, run runner, accounts []AccountID, from, to int64) iter.Seq2[Busy, error] {
-	const columns = ColumnData | ColumnExtra
 	list, err := jsonText(accounts)
 	if err != nil || len(accounts) == 0 {
 		return func(yield func(Busy, error) bool) {
@@ -232,20 +250,20 @@ func busyObjects(ctx context.Context, run runner, accounts []AccountID, from, to
 			}
 		}
 	}
+	dest := make([]any, 0, 10)
 	scan := func(r rows) (b Busy, err error) {
-		var row objectRow
-		dest := append(make([]any, 0, 18), &b.Timezone)
-		if err := r.Scan(row.dest(dest, &b.Object, columns)...); err != nil {
-			return b, err
-		}
-		row.fill(&b.Object)
-		return b, nil
+		var flags int64
+		o := &b.Object
+		err = r.Scan(append(dest, &b.Timezone, (*int64)(&o.Account), (*int64)(&o.ID), &o.UID, &o.Component, &o.Start, &o.End, &flags, &o.Data, &o.Extra)...)
+		o.Flags = Flags(flags)
+		return b, err
 	}
 	// 128 is FlagTransparent; 258 FlagRecurring or FlagServerTransp, where the
-	// organizer may mean the time to be taken.
-	return stream(ctx, run, scan, `SELECT `+zoneColumn+`, `+objectColumns(columns)+` FROM @list($1; v)
+	// organizer may mean the time to be taken; 8192 FlagBusy.
+	return stream(ctx, run, scan, `SELECT `+zoneColumn+`, o.account_id, o.collection_id, o.uid, o.component, o.start_at, o.end_at, o.flags,
+			CASE WHEN o.flags & 8192 <> 0 THEN '' ELSE o.data END, CASE WHEN o.flags & 8192 <> 0 THEN '' ELSE o.extra END FROM @list($1; v)
 		JOIN collection c ON c.account_id = CAST(v.value AS BIGINT) AND c.kind = 2 AND c.transparent = 0 AND c.deleting = 0
 		JOIN object o ON o.account_id = c.account_id AND o.collection_id = c.id
 		WHERE o.end_at > $2 AND o.start_at < $3 AND (o.flags & 128 = 0 OR o.flags & 258 <> 0) AND o.component NOT IN ('VTODO', 'VJOURNAL')
-		ORDER BY o.account_id, o.collection_id, o.name`, list, from, to)
+		ORDER BY o.account_id`, list, from, to)
 }

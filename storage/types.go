@@ -133,6 +133,7 @@ const (
 	FlagPrivate      // CLASS:PRIVATE, or one that nobody knows (RFC 5545 §3.8.1.3)
 	FlagConfidential // CLASS:CONFIDENTIAL, and nothing private
 	FlagEmailAlarm   // has an alarm that sends mail
+	FlagBusy         // takes its owner's time from Start to End, whatever else is in it
 )
 
 // ObjectKey names an object resource.
