@@ -187,3 +187,24 @@ func TestSearchesAreSlowed(t *testing.T) {
 		}
 	}
 }
+
+// A question about many people is refused by their number, which takes no longer
+// than reading it.
+func TestManyAsked(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		ask := func(n int, more string) answer {
+			var b strings.Builder
+			b.WriteString("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:q\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260105T000000Z\r\nDTEND:20260106T000000Z\r\nORGANIZER:mailto:user01@example.com\r\n")
+			for i := range n {
+				fmt.Fprintf(&b, "ATTENDEE:mailto:u%d@example.com\r\n", i)
+			}
+			return w.do("user01", "POST", "/dav/calendars/user01/outbox/", "Content-Type: text/calendar", b.String()+more+"END:VFREEBUSY\r\nEND:VCALENDAR\r\n")
+		}
+		ask(20000, "").want(403, "max-attendees-per-instance")
+		again := ask(3, strings.Repeat("ATTENDEE:MAILTO:U1@example.com\r\nATTENDEE:not an address\r\n", 15000)).want(200)
+		if n := strings.Count(again.text, "<C:recipient>"); n != 4 {
+			t.Errorf("%d answers for 4 addresses", n)
+		}
+	})
+}

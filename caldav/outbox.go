@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -48,8 +49,11 @@ func (q *request) postOutbox() error {
 		return precondition(davxml.CValidOrganizer, "the ORGANIZER is not the owner of this outbox")
 	}
 	var to []calendar.Address
+	asked := map[string]bool{}
 	for _, p := range c.All("ATTENDEE") {
-		if a := calendar.Address(p.Value()); !slices.ContainsFunc(to, a.Equal) {
+		a := calendar.Address(p.Value())
+		if k := cmp.Or(a.Key(), string(a)); !asked[k] {
+			asked[k] = true
 			to = append(to, a)
 		}
 	}

@@ -205,15 +205,26 @@ func (s *Service) busyAnswers(ctx context.Context, question *calendar.Object, as
 			return nil, err
 		}
 	}
+	lines := map[string]*calendar.Property{}
+	for _, p := range vfb.All("ATTENDEE") {
+		if k := calendar.Address(p.Value()).Key(); k != "" && lines[k] == nil {
+			lines[k] = p
+		}
+	}
 	for _, a := range as {
-		if _, done := out[a.Key()]; done {
+		k := a.Key()
+		if _, done := out[k]; done {
 			continue
+		}
+		line := lines[k]
+		if line == nil {
+			line = calendar.NewProperty("ATTENDEE", string(a))
 		}
 		id := dir[directoryKey(a)].Account.ID
 		if ahead > 0 && !s.cfg.FreeBusyTypes {
 			periods[id] = busyOnly(periods[id])
 		}
-		out[a.Key()] = RecipientResult{Recipient: a, Status: "2.0;Success", Transport: "local", Calendar: s.busyReply(vfb, a, periods[id], from, to, now).Bytes()}
+		out[k] = RecipientResult{Recipient: a, Status: "2.0;Success", Transport: "local", Calendar: s.busyReply(vfb, line, periods[id], from, to, now).Bytes()}
 	}
 	return out, nil
 }
@@ -310,7 +321,7 @@ func (s *Service) location(seen map[string]*time.Location, text string) *time.Lo
 }
 
 // busyReply is one person's answer (RFC 5546 §3.3.3).
-func (s *Service) busyReply(question *calendar.Component, a calendar.Address, ps []calendar.Period, from, to, now time.Time) *calendar.Object {
+func (s *Service) busyReply(question *calendar.Component, attendee *calendar.Property, ps []calendar.Period, from, to, now time.Time) *calendar.Object {
 	o := calendar.NewObject(s.cfg.ProdID)
 	o.Add(calendar.NewProperty("METHOD", "REPLY"))
 	c := calendar.FreeBusyComponent(ps, from, to, now)
@@ -320,14 +331,7 @@ func (s *Service) busyReply(question *calendar.Component, a calendar.Address, ps
 	if org := question.Prop("ORGANIZER"); org != nil {
 		c.Set(org.Clone())
 	}
-	line := calendar.NewProperty("ATTENDEE", string(a))
-	for _, p := range question.All("ATTENDEE") {
-		if calendar.Address(p.Value()).Equal(a) {
-			line = p.Clone()
-			break
-		}
-	}
-	c.Add(line)
+	c.Add(attendee.Clone())
 	o.Children = append(o.Children, c)
 	return o
 }
