@@ -269,13 +269,13 @@ func partstatIn(c *calendar.Component, who calendar.Address) string {
 // toldLater reports whether a message of the organizer to the attendee was
 // queued after the one that a link came with.
 func toldLater(ctx context.Context, tx *storage.Tx, t storage.MailToken, who calendar.Address) (bool, error) {
-	ds, err := tx.DeliveriesOf(ctx, t.Account, t.UID)
+	ds, err := tx.DeliveriesTo(ctx, t.Account, t.UID, who.Key())
 	if err != nil {
 		return false, err
 	}
 	turn, newest := int64(-1), int64(-1)
 	for _, d := range ds {
-		if d.RecipientKey != who.Key() || d.State == storage.DeliverySuperseded || d.State == storage.DeliveryWithdrawn {
+		if d.State == storage.DeliverySuperseded || d.State == storage.DeliveryWithdrawn {
 			continue
 		}
 		newest = max(newest, d.Turn)

@@ -155,13 +155,13 @@ func (d *delivery) restoreStatus(ctx context.Context, uid string, has map[string
 	for k := range has {
 		d.status[k] = "1.2"
 	}
-	list, err := d.tx.DeliveriesOf(ctx, d.sender.ID, uid)
+	arrived, err := d.tx.LastArrived(ctx, d.sender.ID, uid)
 	if err != nil {
 		return err
 	}
-	for _, x := range list { // in the order of each recipient
-		if x.State == storage.DeliveryDone && has[x.RecipientKey] {
-			d.status[x.RecipientKey] = x.Status
+	for k, status := range arrived {
+		if has[k] {
+			d.status[k] = status
 		}
 	}
 	return nil

@@ -33,16 +33,13 @@ func (s *Service) stepWriteBack(ctx context.Context) bool {
 func (s *Service) writeBack(ctx context.Context, w storage.WriteBack) error {
 	return s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
 		return s.edit(ctx, tx, w.Account, w.UID, func(row *storage.Object, obj *calendar.Object) (bool, error) {
-			ds, err := tx.DeliveriesOf(ctx, w.Account, w.UID)
+			ds, err := tx.CurrentDeliveries(ctx, w.Account, w.UID)
 			if err != nil {
 				return false, err
 			}
 			newest := map[string]storage.Delivery{}
 			var ids []int64
 			for _, d := range ds {
-				if d.State == storage.DeliverySuperseded || d.State == storage.DeliveryWithdrawn {
-					continue
-				}
 				if d.State.Final() && !d.Written {
 					ids = append(ids, d.ID)
 				}
@@ -272,14 +269,14 @@ type Bounce struct {
 func (s *Service) Bounced(ctx context.Context, b Bounce) error {
 	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
 		return s.edit(ctx, tx, b.Account, b.UID, func(_ *storage.Object, obj *calendar.Object) (bool, error) {
-			ds, err := tx.DeliveriesOf(ctx, b.Account, b.UID)
+			ds, err := tx.DeliveriesTo(ctx, b.Account, b.UID, b.Attendee.Key())
 			if err != nil {
 				return false, err
 			}
 			var back *storage.Delivery
 			newest := int64(-1)
 			for i, d := range ds {
-				if d.RecipientKey != b.Attendee.Key() || d.State == storage.DeliverySuperseded || d.State == storage.DeliveryWithdrawn {
+				if d.State == storage.DeliverySuperseded || d.State == storage.DeliveryWithdrawn {
 					continue
 				}
 				newest = max(newest, d.Turn)

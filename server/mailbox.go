@@ -172,14 +172,14 @@ func (b bounces) Bounced(ctx context.Context, bind imip.Binding, messageID strin
 var errStillSent = errors.New("the mail that came back is still being sent")
 
 func (b bounces) record(ctx context.Context, bind imip.Binding, messageID string, st imip.BounceStatus) error {
-	list, err := b.db.Deliveries(ctx, storage.DeliveryFilter{Account: bind.Account, UID: bind.UID, Limit: 1000})
+	list, err := b.db.DeliveriesTo(ctx, bind.Account, bind.UID, bind.Attendee.Key())
 	if err != nil {
 		return err
 	}
 	_, domain, _ := strings.Cut(messageID, "@")
-	for _, d := range list { // newest first
+	for _, d := range slices.Backward(list) { // newest first
 		sent := d.State == storage.DeliveryInFlight // by which transport is noted afterwards
-		if d.RecipientKey != bind.Attendee.Key() || d.Transport != "mail" && !sent || d.WireID == "" {
+		if d.Transport != "mail" && !sent || d.WireID == "" {
 			continue
 		}
 		if messageID != "" && imip.DeliveryID(d.WireID, calendar.Address(d.Recipient), domain) != messageID {

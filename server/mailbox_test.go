@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,17 @@ func TestEarlyBounce(t *testing.T) {
 			if err := b.record(t.Context(), bind, id, imip.BounceStatus{Status: "5.1.1"}); err != errStillSent {
 				t.Fatalf("while it is being sent: %v", err)
 			}
+			// What others were sent since, however many they are, hides nothing.
+			var others []storage.Delivery
+			for i := range 1200 {
+				x := mails[0]
+				x.ID, x.Recipient = 0, fmt.Sprintf("mailto:p%d@far.test", i)
+				x.RecipientKey = x.Recipient
+				others = append(others, x)
+			}
+			if err := db.Tx(t.Context(), func(ctx context.Context, tx *storage.Tx) error { return tx.Enqueue(ctx, nil, others) }); err != nil {
+				t.Fatal(err)
+			}
 			done := make(chan error, 1)
 			go func() { done <- b.Bounced(t.Context(), bind, id, imip.BounceStatus{Status: "5.1.1"}) }()
 			time.Sleep(2 * bouncePause)
@@ -129,7 +141,7 @@ func TestEarlyBounce(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
-			list, err := db.Deliveries(t.Context(), storage.DeliveryFilter{Account: a.ID, UID: "u", Limit: 10})
+			list, err := db.DeliveriesTo(t.Context(), a.ID, "u", d.RecipientKey)
 			if err != nil || len(list) != 1 || list[0].State != storage.DeliveryFailed || list[0].Status != "5.1" {
 				t.Errorf("the delivery is %+v, %v", list, err)
 			}

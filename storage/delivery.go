@@ -164,10 +164,47 @@ func (tx *Tx) OpenDeliveries(ctx context.Context, account AccountID, uid string)
 		WHERE d.account_id = $1 AND d.uid = $2 AND d.state <= 3 ORDER BY d.recipient_key, d.turn @forupdate(d)`, int64(account), uid)
 }
 
-// DeliveriesOf reads all deliveries about an object that are still kept, in
-// the order of recipients and of time.
-func (tx *Tx) DeliveriesOf(ctx context.Context, account AccountID, uid string) ([]Delivery, error) {
-	return queryAll(ctx, tx.s, scanDelivery, `SELECT `+deliveryColumns+` FROM delivery d WHERE d.account_id = $1 AND d.uid = $2 ORDER BY d.recipient_key, d.turn`, int64(account), uid)
+// CurrentDeliveries reads what counts of the deliveries about an object: the
+// newest to each recipient and those whose status is not written yet, in the
+// order of recipients and of time, without those that were superseded or
+// withdrawn. What an object has behind it in changes does not make them more.
+func (tx *Tx) CurrentDeliveries(ctx context.Context, account AccountID, uid string) ([]Delivery, error) {
+	return queryAll(ctx, tx.s, scanDelivery, `SELECT `+deliveryColumns+` FROM delivery d WHERE d.account_id = $1 AND d.uid = $2 AND d.state <= 5 AND (d.written = 0
+		OR NOT EXISTS (SELECT 1 FROM delivery n WHERE n.account_id = d.account_id AND n.uid = d.uid AND n.recipient_key = d.recipient_key AND n.turn > d.turn AND n.state <= 5))
+		ORDER BY d.recipient_key, d.turn`, int64(account), uid)
+}
+
+// LastArrived are the statuses of the newest deliveries about an object that
+// arrived, by recipient key.
+func (tx *Tx) LastArrived(ctx context.Context, account AccountID, uid string) (map[string]string, error) {
+	type arrived struct{ key, status string }
+	list, err := queryAll(ctx, tx.s, func(r rows) (a arrived, err error) {
+		err = r.Scan(&a.key, &a.status)
+		return
+	}, `SELECT d.recipient_key, d.status FROM delivery d WHERE d.account_id = $1 AND d.uid = $2 AND d.state = 4
+		AND NOT EXISTS (SELECT 1 FROM delivery n WHERE n.account_id = d.account_id AND n.uid = d.uid AND n.recipient_key = d.recipient_key AND n.turn > d.turn AND n.state = 4)`,
+		int64(account), uid)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string, len(list))
+	for _, a := range list {
+		out[a.key] = a.status
+	}
+	return out, nil
+}
+
+const deliveriesTo = `SELECT ` + deliveryColumns + ` FROM delivery d WHERE d.account_id = $1 AND d.uid = $2 AND d.recipient_key = $3 ORDER BY d.turn`
+
+// DeliveriesTo reads the deliveries about an object to one recipient that are
+// still kept, in their order.
+func (db *DB) DeliveriesTo(ctx context.Context, account AccountID, uid, recipientKey string) ([]Delivery, error) {
+	return readAll(ctx, db, scanDelivery, deliveriesTo, int64(account), uid, recipientKey)
+}
+
+// DeliveriesTo is DB.DeliveriesTo within a transaction.
+func (tx *Tx) DeliveriesTo(ctx context.Context, account AccountID, uid, recipientKey string) ([]Delivery, error) {
+	return queryAll(ctx, tx.s, scanDelivery, deliveriesTo, int64(account), uid, recipientKey)
 }
 
 const deliverySet = `UPDATE delivery SET state = r.state, due = r.due, not_before = r.not_before, expires = r.expires, attempts = r.attempts,

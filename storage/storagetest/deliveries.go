@@ -231,13 +231,50 @@ func testWriteBack(t *testing.T, db *storage.DB) {
 	finish(t, db, list[1:], storage.DeliveryFailed)
 	equal(t, "all are final", pending(db), 1)
 	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
-		all, err := tx.DeliveriesOf(ctx, a.ID, "u1")
+		all, err := tx.CurrentDeliveries(ctx, a.ID, "u1")
 		if err != nil {
 			return err
 		}
 		return tx.MarkWritten(ctx, a.ID, []int64{all[0].ID, all[1].ID})
 	}))
 	equal(t, "written", pending(db), 0)
+
+	// Of many changes that were told the newest counts.
+	told := func() (current, to, arrived string) {
+		t.Helper()
+		ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+			list, err := tx.CurrentDeliveries(ctx, a.ID, "u1")
+			for _, d := range list {
+				current += fmt.Sprintf("%s %d %d;", d.RecipientKey, d.Turn, d.State)
+			}
+			last, err2 := tx.LastArrived(ctx, a.ID, "u1")
+			arrived = fmt.Sprint(last)
+			return errors.Join(err, err2)
+		}))
+		list, err := db.DeliveriesTo(bg, a.ID, "u1", "mailto:a@x.test")
+		ok(t, err)
+		for _, d := range list {
+			to += fmt.Sprintf("%d %d;", d.Turn, d.State)
+		}
+		return
+	}
+	sees := func(what, current, to, arrived string) {
+		t.Helper()
+		c, o, r := told()
+		equal(t, what+": current", c, current)
+		equal(t, what+": to one", o, to)
+		equal(t, what+": arrived", r, arrived)
+	}
+	sees("both final", "mailto:a@x.test 1 4;mailto:b@y.test 1 5;", "1 4;", "map[mailto:a@x.test:1.2]")
+	enqueue(t, db, a, "u1", "a@x.test")
+	sees("on its way", "mailto:a@x.test 2 2;mailto:b@y.test 1 5;", "1 4;2 2;", "map[mailto:a@x.test:1.2]")
+	finish(t, db, claim(t, db, "w", 10, 0), storage.DeliverySuperseded)
+	sees("taken back", "mailto:a@x.test 1 4;mailto:b@y.test 1 5;", "1 4;2 6;", "map[mailto:a@x.test:1.2]")
+	enqueue(t, db, a, "u1", "a@x.test")
+	finish(t, db, claim(t, db, "w", 10, 0), storage.DeliveryDone)
+	enqueue(t, db, a, "u1", "a@x.test")
+	finish(t, db, claim(t, db, "w", 10, 0), storage.DeliveryFailed)
+	sees("two are not written", "mailto:a@x.test 3 4;mailto:a@x.test 4 5;mailto:b@y.test 1 5;", "1 4;2 6;3 4;4 5;", "map[mailto:a@x.test:1.2]")
 }
 
 func testPeerStates(t *testing.T, db *storage.DB) {
