@@ -5,6 +5,9 @@ import (
 	"encoding/xml"
 	"strings"
 	"testing"
+
+	"github.com/kalends/kalends/caldav"
+	"github.com/kalends/kalends/storage/storagetest"
 )
 
 // RFC 7265 and RFC 6321: calendar data in JSON and XML, in and out; what is
@@ -114,6 +117,25 @@ func TestFormats(t *testing.T) {
 			w.do("user01", "GET", cal+"j.ics", "", "").want(200, "Wurst")
 		}
 	})
+}
+
+// RFC 7809 §5.1: programs are told of the services that an administrator names.
+func TestTimezoneServices(t *testing.T) {
+	t.Parallel()
+	const property = "<C:timezone-service-set/>"
+	engines(t, func(w *world) { // nobody named one: nothing to show
+		w.do("user01", "PROPFIND", "/dav/calendars/user01/", "Depth: 0", propfind(property)).want(207, "404 Not Found")
+	})
+	for _, e := range storagetest.Engines(t) {
+		w := newWorldWith(t, storagetest.Open(t, e), func(c *caldav.Config) {
+			c.ZoneServices = []string{"https://zones.example.org/.well-known/timezone", "https://other.example.org/tz?a=b&c=d"}
+		})
+		w.do("user01", "PROPFIND", "/dav/calendars/user01/", "Depth: 1", propfind(property)).want(207,
+			"<C:timezone-service-set><D:href>https://zones.example.org/.well-known/timezone</D:href><D:href>https://other.example.org/tz?a=b&amp;c=d</D:href></C:timezone-service-set>")
+		w.do("user01", "PROPFIND", cal, "Depth: 0", propfind(property)).want(207, "404 Not Found")
+		w.do("user01", "PROPFIND", "/dav/calendars/user01/", "Depth: 0", "").want(207).lacks("timezone-service-set")
+		w.do("user01", "PROPPATCH", "/dav/calendars/user01/", "", propset("<C:timezone-service-set><D:href>https://evil.example/</D:href></C:timezone-service-set>")).want(207, "cannot-modify-protected-property")
+	}
 }
 
 // RFC 7809 §3.1: what the header asks for; nothing asked, nothing touched (28).

@@ -50,6 +50,7 @@ type Config struct {
 	MaxCalendars int       // calendars of a home, the inbox included; 0: no limit
 	Quota        int64     // octets of all objects of an account; 0: no limit
 	Directory    Directory // whom people find; "": everybody
+	ZoneServices []string  // URLs of time zone services (RFC 7808) that programs may use
 	Limits       calendar.Limits
 	ExternalURL  func(*http.Request) string // scheme://host without a final slash
 	RemoteAddr   func(*http.Request) netip.Addr

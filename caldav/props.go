@@ -172,6 +172,9 @@ func init() {
 			write: writeTimezone},
 		davxml.CCalendarTimezoneID: {on: calendars, has: func(q *request, r *resource) bool { return r.col.TimezoneID != "" },
 			write: text(func(q *request, r *resource) string { return r.col.TimezoneID })},
+		// RFC 7809 §5.1
+		davxml.CTimezoneServiceSet: {on: homes, has: func(q *request, r *resource) bool { return len(q.h.cfg.ZoneServices) > 0 },
+			write: hrefs(func(q *request, r *resource) []string { return q.h.cfg.ZoneServices })},
 		davxml.CSupportedCalendarComponentSet:  {on: calendars | on(KindInbox, KindOutbox), write: writeComponents},
 		davxml.CSupportedCalendarComponentSets: {on: homes, write: writeComponentSets},
 		davxml.CSupportedCalendarData: {on: calendars | on(KindInbox, KindOutbox), write: func(q *request, r *resource, b *davxml.Builder) {

@@ -59,6 +59,7 @@ type Config struct {
 	Quota        int64  `toml:"quota" help:"octets that the calendars of one account may take; 0: no limit"`
 	MaxCalendars int    `toml:"max_calendars" help:"most calendars of one home, the inbox included; 0: no limit"`
 	Directory    string `toml:"directory" help:"whom people find: all, domain (who shares a mail domain with them) or none"`
+	ZoneServices List   `toml:"timezone_service" help:"https addresses of time zone services (RFC 7808) that calendar programs are told of"`
 	MaxConns     int    `toml:"database_connections" help:"most connections to PostgreSQL"`
 	LocalInline  int    `toml:"local_delivery_threshold" help:"local attendees served inside of the PUT; more are served within a second"`
 	ISchedule    bool   `toml:"ischedule" help:"speak iSchedule with other domains"`
@@ -314,6 +315,11 @@ func (c *Config) check() error {
 	}
 	if !slices.Contains([]string{"all", "domain", "none"}, c.Directory) {
 		return fmt.Errorf("directory is all, domain or none, not %q", c.Directory)
+	}
+	for _, z := range c.ZoneServices {
+		if u, err := url.Parse(z); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+			return fmt.Errorf("timezone_service: %q is no https address such as https://zones.example.org/.well-known/timezone", z)
+		}
 	}
 	if c.Quota < 0 || c.MaxCalendars < 0 || c.MaxCalendars > 0 && c.MaxCalendars < 4 {
 		return fmt.Errorf("quota and max_calendars are not negative, and a home has 3 calendars from its beginning, the inbox included")

@@ -164,7 +164,7 @@ func assemble(ctx context.Context, cfg *Config, db *storage.DB, log *slog.Logger
 	}
 	dav := caldav.New(db, s.sched, checker, caldav.Config{
 		MaxBody: cfg.MaxBody, MaxInstances: cfg.MaxInstances, MaxAttendees: cfg.MaxAttendees, Limits: sc.Limits,
-		Quota: cfg.Quota, MaxCalendars: cfg.MaxCalendars, Directory: caldav.Directory(cfg.Directory),
+		Quota: cfg.Quota, MaxCalendars: cfg.MaxCalendars, Directory: caldav.Directory(cfg.Directory), ZoneServices: cfg.ZoneServices,
 		ExternalURL: s.externalURL, RemoteAddr: remote, RequestID: RequestID,
 		Refusals: caldav.Refusals{Denied: auth.ErrDenied, Slow: auth.ErrSlow}, Push: registrations, Log: log,
 	})
