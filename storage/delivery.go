@@ -202,6 +202,14 @@ func (db *DB) DeliveriesTo(ctx context.Context, account AccountID, uid, recipien
 	return readAll(ctx, db, scanDelivery, deliveriesTo, int64(account), uid, recipientKey)
 }
 
+// RecentDeliveries reads the last deliveries about an object to each recipient, at
+// most so many of each, the newest first.
+func (db *DB) RecentDeliveries(ctx context.Context, account AccountID, uid string, each int) ([]Delivery, error) {
+	return readAll(ctx, db, scanDelivery, `SELECT `+deliveryColumns+` FROM delivery d WHERE d.account_id = $1 AND d.uid = $2 AND d.turn > (
+		SELECT max(n.turn) - $3 FROM delivery n WHERE n.account_id = d.account_id AND n.uid = d.uid AND n.recipient_key = d.recipient_key)
+		ORDER BY d.recipient_key, d.turn DESC`, int64(account), uid, int64(each))
+}
+
 // DeliveriesTo is DB.DeliveriesTo within a transaction.
 func (tx *Tx) DeliveriesTo(ctx context.Context, account AccountID, uid, recipientKey string) ([]Delivery, error) {
 	return queryAll(ctx, tx.s, scanDelivery, deliveriesTo, int64(account), uid, recipientKey)

@@ -112,6 +112,9 @@ func stateOf(d storage.Delivery) (words, class string) {
 	return "unknown", "past"
 }
 
+// maxEarlier is how many deliveries before the last one are shown.
+const maxEarlier = 10
+
 // viewDelivery makes the view for one ATTENDEE from the deliveries of its
 // address, newest first.
 func viewDelivery(a *calendar.Property, list []storage.Delivery, local bool, now time.Time, zone *time.Location) *deliveryView {
@@ -132,7 +135,7 @@ func viewDelivery(a *calendar.Property, list []storage.Delivery, local bool, now
 		return v
 	}
 	v := oneDelivery(list[0], now, zone)
-	for _, d := range list[1:min(len(list), 11)] {
+	for _, d := range list[1:min(len(list), 1+maxEarlier)] {
 		v.Earlier = append(v.Earlier, oneDelivery(d, now, zone))
 	}
 	return &v

@@ -2,10 +2,12 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 )
@@ -73,13 +75,22 @@ func itemOf(d storage.Delivery, handle string) deliveryItem {
 // decides tells whether a step says why a message goes the way it goes.
 func decides(step string) bool { return step == "dns" || step == "policy" || step == "fallback" }
 
-// deliveriesJSON tells what the user sent about one event (?uid=).
+// deliveriesJSON tells what the user sent about one event (?uid=), to everybody
+// or to one person (&recipient=).
 func (q *request) deliveriesJSON() error {
 	uid := q.URL.Query().Get("uid")
 	if uid == "" {
 		return &problem{http.StatusBadRequest, "Which event?", "Ask with ?uid= and the UID of the event."}
 	}
-	list, err := q.s.db.Deliveries(q.ctx, storage.DeliveryFilter{Account: q.user.ID, UID: uid, Limit: queuePerPage})
+	var list []storage.Delivery
+	var err error
+	if to := q.URL.Query().Get("recipient"); to != "" {
+		list, err = q.s.db.DeliveriesTo(q.ctx, q.user.ID, uid, calendar.Address(to).Key())
+		slices.Reverse(list)
+		list = list[:min(len(list), queuePerPage)]
+	} else {
+		list, err = q.s.db.Deliveries(q.ctx, storage.DeliveryFilter{Account: q.user.ID, UID: uid, Limit: queuePerPage})
+	}
 	if err != nil {
 		return err
 	}

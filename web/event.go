@@ -351,7 +351,8 @@ func directoryKey(a calendar.Address) string {
 
 // addDeliveries tells the organizer where each invitation is.
 func (q *request) addDeliveries(p *eventPage, zone *time.Location, uid string, props []*calendar.Property) error {
-	list, err := q.s.db.Deliveries(q.ctx, storage.DeliveryFilter{Account: q.user.ID, UID: uid, Limit: 1000})
+	each := max(1, min(1+maxEarlier, 5000/max(1, len(props)))) // of a very large meeting fewer
+	list, err := q.s.db.RecentDeliveries(q.ctx, q.user.ID, uid, each)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -211,6 +212,9 @@ func TestWhereIsMyInvitation(t *testing.T) {
 	al.get(trace).want(t, 200, `"ref":"alice/`, `"state":"done"`, `"transport":"ischedule"`, `"why":"_ischedules._tcp.beta.test says cal.beta.test:443"`, `"proof":"alpha.test"`, `"what":"post"`,
 		`"state":"queued"`, `"why":"no SRV record: by mail"`, `"said":"451 \u003cscript\u003etry later"`, `"next":"2026-11-20T09:35:00Z"`, `"more":false`)
 	al.get("/api/deliveries").want(t, 400, `"error":"Which event?"`)
+	to := al.get(trace + "&recipient=MAILTO:carol@Beta.test")
+	to.want(t, 200, `"recipient":"mailto:carol@beta.test"`, `"more":false`)
+	to.lacks(t, "dave")
 	al.get("/api/deliveries?uid=other").want(t, 200, `"deliveries":[]`)
 	al.get("/api/admin/deliveries").want(t, 404)
 	w.browser().get(trace).want(t, 403)
@@ -224,6 +228,19 @@ func TestWhereIsMyInvitation(t *testing.T) {
 	all.lacks(t, "carol")
 	root.get("/api/admin/deliveries?state=lost").want(t, 400)
 	root.get("/api/admin/deliveries?user=nobody").want(t, 404)
+	// In a large meeting what others were sent since hides nothing.
+	others := make([]storage.Delivery, 1200)
+	for i := range others {
+		others[i] = list[0]
+		others[i].ID, others[i].Recipient = 0, fmt.Sprintf("mailto:p%d@mail.test", i)
+		others[i].RecipientKey = others[i].Recipient
+	}
+	if err := w.db.Tx(t.Context(), func(ctx context.Context, tx *storage.Tx) error { return tx.Enqueue(ctx, nil, others) }); err != nil {
+		t.Fatal(err)
+	}
+	page := al.get("/event/calendar/meeting.ics")
+	page.want(t, 200, "server to server (iSchedule)", "will be tried again")
+	page.lacks(t, "nothing was sent yet")
 	root.get(trace).want(t, 200, `"deliveries":[]`)
 
 	bob := w.signedIn("bob")

@@ -274,6 +274,15 @@ func testWriteBack(t *testing.T, db *storage.DB) {
 	finish(t, db, claim(t, db, "w", 10, 0), storage.DeliveryDone)
 	enqueue(t, db, a, "u1", "a@x.test")
 	finish(t, db, claim(t, db, "w", 10, 0), storage.DeliveryFailed)
+	for each, want := range map[int]string{1: "a@x.test 4;b@y.test 1;", 3: "a@x.test 4;a@x.test 3;a@x.test 2;b@y.test 1;"} {
+		recent, err := db.RecentDeliveries(bg, a.ID, "u1", each)
+		ok(t, err)
+		got := ""
+		for _, d := range recent {
+			got += fmt.Sprintf("%s %d;", strings.TrimPrefix(d.RecipientKey, "mailto:"), d.Turn)
+		}
+		equal(t, fmt.Sprint("the last ", each), got, want)
+	}
 	sees("two are not written", "mailto:a@x.test 3 4;mailto:a@x.test 4 5;mailto:b@y.test 1 5;", "1 4;2 6;3 4;4 5;", "map[mailto:a@x.test:1.2]")
 }
 
