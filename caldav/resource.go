@@ -16,6 +16,7 @@ type resource struct {
 	dead   []storage.Property
 	view   view                 // of an object
 	sister []storage.Collection // all collections of the home, where a property needs them
+	token  string               // see tokenOf
 }
 
 func (r *resource) href() string { return r.path.String() }

@@ -130,6 +130,8 @@ func TestStatements(t *testing.T) {
 		// The home: from 7 collections to 40.
 		poll := func() (ns [8]int) {
 			const props = all + "<D:sync-token/><CS:getctag/><C:supported-calendar-component-set/><C:calendar-timezone/><I:calendar-color/>"
+			w.do("user01", "PROPFIND", "/dav/calendars/user01/", "Depth: 1", propfind(props)).want(207)
+			w.do("user01", "PROPPATCH", "/dav/calendars/user01/few/", "", propset("<D:displayname>w</D:displayname>")).want(207)
 			ns[0], _ = w.statements("PROPFIND", "/dav/calendars/user01/", "Depth: 1", propfind(props), 207)
 			ns[1], _ = w.statements("PROPFIND", "/dav/calendars/user01/", "Depth: 0", propfind("<D:sync-token/>"), 207)
 			ns[2], _ = w.statements("REPORT", "/dav/calendars/user01/", "", homeSync("", "1", ""), 207)
@@ -149,6 +151,9 @@ func TestStatements(t *testing.T) {
 		}
 		if after := poll(); before != after {
 			t.Errorf("statements of a home's polls with 8 collections %v, with 41 %v", before, after)
+		}
+		if before[0] > 4 || before[1] > 1 {
+			t.Errorf("%d statements for a poll after a change, %d for one after none", before[0], before[1])
 		}
 		for _, c := range []struct {
 			method, path string

@@ -53,8 +53,12 @@ func hasToken(_ *request, r *resource) bool { return r.path.Kind != KindHome || 
 
 // tokenOf is DAV:sync-token, and the ctag, which changes when it does.
 func tokenOf(q *request, r *resource) string {
+	if r.token != "" { // asked for by both names
+		return r.token
+	}
 	if r.path.Kind != KindHome {
-		return r.col.Token()
+		r.token = r.col.Token()
+		return r.token
 	}
 	t := homeToken{}
 	for i := range r.sister {
@@ -65,7 +69,8 @@ func tokenOf(q *request, r *resource) string {
 			t[homeTokenKey(c)] = c.Token()
 		}
 	}
-	return t.String()
+	r.token = t.String()
+	return r.token
 }
 
 // syncHome answers sync-collection on a home: level 1 lists the home and its

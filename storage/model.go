@@ -48,13 +48,6 @@ type Found struct {
 	Contents   *Contents // with ColumnContents, perhaps
 }
 
-// Contents are the collections of a home in the order of their names, the home
-// itself first, and the dead properties of all of them.
-type Contents struct {
-	Collections []Collection
-	Properties  []Property
-}
-
 // Recipient is what local delivery has to know about a calendar user.
 type Recipient struct {
 	Account  Account

@@ -89,6 +89,7 @@ type DB struct {
 
 	accounts  accountCache
 	calendars calendarCache
+	contents  contentsCache
 	listings  listings
 
 	randMu sync.Mutex

@@ -126,6 +126,14 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	if q.Collection == "" && q.Columns&ColumnContents != 0 {
+		if contents, err := db.poll(ctx, &known); err != nil {
+			return false, err
+		} else if contents != nil {
+			f.Login, f.Home, f.Contents = &known, &known, contents
+			return true, nil
+		}
+	}
 	row := new(struct {
 		a                 Account
 		c                 Collection
@@ -177,6 +185,7 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 	if q.Collection == "" {
 		if contents != nil {
 			contents.sort()
+			db.contents.put(known.ID, contents)
 			f.Contents = contents
 		}
 		return true, nil

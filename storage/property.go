@@ -1,11 +1,8 @@
 package storage
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 )
 
 const propertyColumns = `p.account_id, p.collection_id, p.object_name, p.principal_id, p.space, p.local, p.xml`
@@ -44,33 +41,6 @@ func (db *DB) Properties(ctx context.Context, keys ...PropertyKey) ([]Property, 
 	return readAll(ctx, db, scanProperty, `SELECT `+propertyColumns+` FROM @rows($1; r; account_id bigint, collection_id bigint, object_name text)
 		JOIN property p ON p.account_id = r.account_id AND p.collection_id = r.collection_id AND p.object_name = r.object_name
 		ORDER BY p.account_id, p.collection_id, p.object_name, p.space, p.local, p.principal_id`, text)
-}
-
-// Contents reads the collections of a home and their dead properties, by two
-// statements in one round trip.
-func (db *DB) Contents(ctx context.Context, account AccountID) (*Contents, error) {
-	m := new(Contents)
-	if err := db.readTogether(ctx, m.readings(account)...); err != nil {
-		return nil, err
-	}
-	m.sort()
-	return m, nil
-}
-
-func (m *Contents) readings(account AccountID) []reading {
-	args := []any{int64(account)}
-	return []reading{
-		{`SELECT ` + collectionWide + ` FROM collection c WHERE c.account_id = $1 AND c.deleting = 0`, args, func(r rows) error { return into(&m.Collections, r, scanCollection) }},
-		{`SELECT ` + propertyColumns + ` FROM property p WHERE p.account_id = $1 AND p.object_name = ''`, args, func(r rows) error { return into(&m.Properties, r, scanProperty) }},
-	}
-}
-
-// sort makes an order that does not depend on the database's.
-func (m *Contents) sort() {
-	slices.SortFunc(m.Collections, func(a, b Collection) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(m.Properties, func(a, b Property) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), strings.Compare(a.Space, b.Space), strings.Compare(a.Local, b.Local), cmp.Compare(a.Principal, b.Principal))
-	})
 }
 
 // SetProperties sets dead properties and removes those whose XML is empty.
