@@ -72,11 +72,22 @@ func TestAppleDiscovery(t *testing.T) {
 	if got := r.statuses(); got["200"] != 12 || got["404"] != 1 { // dropbox-home-URL is not there
 		t.Errorf("propstats %v", got)
 	}
-	for _, path := range []string{principal, home, cal, "/dav/"} {
-		for _, token := range []string{"1", "3", "access-control", "calendar-access", "calendar-auto-schedule", "calendar-schedule", "calendar-no-timezone", "extended-mkcol", "webdav-push"} {
-			if dav := strings.Split(p.do("OPTIONS", path, "", "").want(200).Header.Get("DAV"), ", "); !contains(dav, token) {
+	// One answer to OPTIONS everywhere, that claims what is true and nothing else.
+	for _, path := range []string{"/", "/dav/", "/dav/principals/", principal, home, cal, tasks, inbox, outbox, home + "notification/"} {
+		h := p.do("OPTIONS", path, "", "").want(200).Header
+		dav := strings.Split(h.Get("DAV"), ", ")
+		for _, token := range []string{"1", "3", "access-control", "calendar-access", "calendar-auto-schedule", "calendar-schedule", "calendar-proxy", "calendar-no-timezone", "calendar-availability", "extended-mkcol", "webdav-push"} {
+			if !contains(dav, token) {
 				t.Errorf("%s: the DAV header lacks %s: %v", path, token, dav)
 			}
+		}
+		for _, token := range []string{"2", "calendar-managed-attachments", "calendarserver-sharing"} {
+			if contains(dav, token) {
+				t.Errorf("%s: the DAV header claims %s", path, token)
+			}
+		}
+		if allow := h.Get("Allow"); !strings.Contains(allow, "OPTIONS") || !strings.Contains(allow, "PROPFIND") {
+			t.Errorf("%s: Allow %q", path, allow)
 		}
 	}
 	p.do("REPORT", "/dav/principals/", "Depth: 0", report("D:principal-search-property-set", "")).want(200, "principal-search-property-set")

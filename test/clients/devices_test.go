@@ -3,6 +3,8 @@ package clients
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -128,5 +130,61 @@ func TestTwoDevices(t *testing.T) {
 		if r.Href != ask[i] || r.text("getetag") != fresh.has[ask[i]] || !strings.Contains(r.text("calendar-data"), "BEGIN:VEVENT") {
 			t.Errorf("answer %d: %s for %s", i, r.Href, ask[i])
 		}
+	}
+}
+
+// TestRestoredDatabase is clients.md 2: a device that has seen what a database put back
+// from a backup has not is told to begin anew, also when the new history is as long as
+// the old one; who was there before the backup goes on.
+func TestRestoredDatabase(t *testing.T) {
+	t.Parallel()
+	p := start(t, "any")
+	put := func(name string) { p.do("PUT", cal+name+".ics", "", event(name)).want(201) }
+	put("a")
+	early, late := &device{has: map[string]string{}}, &device{has: map[string]string{}}
+	early.catchUp(p, "", 0)
+	p.node.Stop()
+	files := func() []string {
+		list, err := filepath.Glob(filepath.Join(p.node.Dir, "kalends.db*"))
+		if err != nil || len(list) == 0 {
+			t.Fatalf("no database in %s: %v", p.node.Dir, err)
+		}
+		return list
+	}
+	backup := map[string][]byte{}
+	for _, f := range files() {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		backup[f] = b
+	}
+	p.node.Start()
+	put("lost")
+	late.catchUp(p, "", 0)
+	p.node.Stop()
+	for _, f := range files() {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for f, b := range backup {
+		if err := os.WriteFile(f, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.node.Start()
+	for _, name := range []string{"b", "c"} {
+		p.do("REPORT", cal, "", sync(late.token, "1", "<D:getetag/>")).want(403, "valid-sync-token")
+		put(name)
+	}
+	early.catchUp(p, "", 0)
+	if len(early.has) != 3 {
+		t.Errorf("who was there before the backup has %v", early.has)
+	}
+	late.token, late.has = "", map[string]string{}
+	late.catchUp(p, "", 0)
+	if !maps.Equal(late.has, early.has) {
+		t.Errorf("%v and %v", late.has, early.has)
 	}
 }
