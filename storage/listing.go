@@ -62,7 +62,7 @@ type listing struct {
 const listedOctets = 8 + 240 + 3*8
 
 func listedSize(o *Object) int {
-	return listedOctets + len(o.Name) + len(o.ETag) + len(o.ScheduleTag)
+	return listedOctets + len(o.Name) + len(o.UID) + len(o.ETag) + len(o.ScheduleTag)
 }
 
 const (

@@ -84,8 +84,8 @@ func (c *Collection) Token() string {
 func (db *DB) Changes(ctx context.Context, k CollectionKey, token string, limit int) (ChangeSet, error) {
 	c := Collection{CollectionKey: k}
 	_, err := readOne(ctx, db, func(r rows) (struct{}, error) {
-		return struct{}{}, r.Scan(&c.Nonce, &c.Seq, &c.Tag)
-	}, `SELECT c.nonce, c.seq, c.tag FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`, int64(k.Account), int64(k.ID))
+		return struct{}{}, r.Scan(&c.Nonce, &c.Seq, &c.Tag, (*uint8)(&c.Kind))
+	}, `SELECT c.nonce, c.seq, c.tag, c.kind FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0`, int64(k.Account), int64(k.ID))
 	if err != nil {
 		return ChangeSet{}, err
 	}
