@@ -139,7 +139,11 @@ func (a *Admin) bookingOfRows(ctx context.Context, rows []CSVRow) error {
 		if err != nil {
 			return err
 		}
-		if err := a.setProxies(ctx, acc, r.More); err != nil {
+		proxies, err := a.proxiesOf(ctx, acc, r.More)
+		if err != nil {
+			return err
+		}
+		if err := a.setProxies(ctx, acc, proxies); err != nil {
 			return err
 		}
 		if r.More.AutoAccept == nil && r.More.BookBy == nil && r.More.BookDays == nil && r.More.Capacity == nil {

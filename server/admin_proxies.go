@@ -34,15 +34,18 @@ func (a *Admin) Proxies(ctx context.Context, name string) ([]Proxy, error) {
 	return out, err
 }
 
-// setProxies makes the lists of delegates that c names the whole of them.
-func (a *Admin) setProxies(ctx context.Context, acc storage.Account, c UserChange) error {
-	lists := map[acl.Proxy][]storage.AccountID{}
+// proxyLists are lists of delegates; what is not among them stays as it is.
+type proxyLists map[acl.Proxy][]storage.AccountID
+
+// proxiesOf reads the lists of delegates that c names, and changes nothing.
+func (a *Admin) proxiesOf(ctx context.Context, acc storage.Account, c UserChange) (proxyLists, error) {
+	lists := proxyLists{}
 	for mode, names := range map[acl.Proxy]*[]string{acl.ReadProxy: c.ReadProxies, acl.WriteProxy: c.WriteProxies} {
 		if names == nil {
 			continue
 		}
 		if acc.Kind == storage.KindGroup {
-			return usage("a group has no calendars that somebody could look after")
+			return nil, usage("a group has no calendars that somebody could look after")
 		}
 		lists[mode] = []storage.AccountID{}
 		for _, n := range *names {
@@ -50,18 +53,23 @@ func (a *Admin) setProxies(ctx context.Context, acc storage.Account, c UserChang
 				continue
 			}
 			if n == acc.Handle {
-				return usage("%s needs no proxy rights for itself", n)
+				return nil, usage("%s needs no proxy rights for itself", n)
 			}
 			who, err := a.account(ctx, n)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			lists[mode] = append(lists[mode], who.ID)
 		}
 		if len(lists[mode]) > storage.MaxDelegates {
-			return usage("an account has at most %d proxies; name a group instead", storage.MaxDelegates)
+			return nil, usage("an account has at most %d proxies; name a group instead", storage.MaxDelegates)
 		}
 	}
+	return lists, nil
+}
+
+// setProxies makes lists the whole of an account's delegates.
+func (a *Admin) setProxies(ctx context.Context, acc storage.Account, lists proxyLists) error {
 	if len(lists) == 0 {
 		return nil
 	}

@@ -322,12 +322,16 @@ func (a *Admin) SetUser(ctx context.Context, name string, c UserChange) (UserInf
 	if err := checkEmails(append(slices.Clone(c.AddEmails), c.RemoveEmails...)); err != nil {
 		return UserInfo{}, err
 	}
-	if err := a.setProxies(ctx, acc, c); err != nil {
+	proxies, err := a.proxiesOf(ctx, acc, c)
+	if err != nil {
 		return UserInfo{}, err
 	}
 	out, err := a.db.UpdateAccount(ctx, acc.ID, change)
 	if err != nil {
 		return UserInfo{}, taken(err)
+	}
+	if err := a.setProxies(ctx, acc, proxies); err != nil {
+		return UserInfo{}, err
 	}
 	return userInfo(out), a.audit(ctx, "user.set", name, describeChange(c))
 }
