@@ -133,6 +133,7 @@ type override struct {
 	zone   *zone
 	start  int64
 	end    int64
+	hidden bool // RANGE=THISANDFUTURE, and its own instance is excluded or has an override of its own
 }
 
 // segment says how the instances from key on look, until the next segment.
@@ -389,7 +390,10 @@ func (s *set) sortOverrides() {
 	s.overridden = make(map[int64]struct{}, len(s.overrides))
 	for i := range s.overrides {
 		o := &s.overrides[i]
-		s.overridden[o.key] = struct{}{}
+		o.hidden = thisAndFuture(o.comp) && (s.excluded(candidate{key: o.key, wall: o.id.Wall.Unix()}) || s.alone(i-1, o.key) || s.alone(i+1, o.key))
+		if !o.hidden {
+			s.overridden[o.key] = struct{}{}
+		}
 		if s.segments == nil || !o.timing.hasStart || !thisAndFuture(o.comp) {
 			continue
 		}
@@ -399,6 +403,11 @@ func (s *set) sortOverrides() {
 		g.delta = o.timing.start.Wall.Unix() - g.idWall(candidate{wall: g.wall, key: g.key}, start.Kind)
 		s.segments = append(s.segments, g)
 	}
+}
+
+// alone tells whether override i is of the instance key alone.
+func (s *set) alone(i int, key int64) bool {
+	return i >= 0 && i < len(s.overrides) && s.overrides[i].key == key && !thisAndFuture(s.overrides[i].comp)
 }
 
 func thisAndFuture(c *Component) bool {
@@ -445,6 +454,9 @@ func (s *set) walk(from, to int64, loose bool, yield func(*Instance) bool) error
 	overridesBefore := func(key int64) error {
 		for ; next < len(s.overrides) && s.overrides[next].key < key; next++ {
 			o := &s.overrides[next]
+			if o.hidden {
+				continue
+			}
 			if !o.timing.hasStart && !loose && s.kind == "VTODO" {
 				if ok, err := todoOverlaps(o.comp, s.z, &o.timing, from, to); err != nil || !ok {
 					if err != nil {

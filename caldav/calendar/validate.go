@@ -182,8 +182,9 @@ func (v *validator) components() error {
 // recurrenceKey makes recurrence ids comparable: an instant where there is
 // one, else the local time.
 type recurrenceKey struct {
-	local bool
-	at    int64
+	local  bool
+	at     int64
+	onward bool // RANGE=THISANDFUTURE: its first instance may have an override of its own
 }
 
 func (v *validator) recurrenceKey(p *Property) (recurrenceKey, error) {
@@ -192,10 +193,10 @@ func (v *validator) recurrenceKey(p *Property) (recurrenceKey, error) {
 		return recurrenceKey{}, err
 	}
 	if d.Kind == Date || d.Kind == Floating {
-		return recurrenceKey{true, d.Wall.Unix()}, nil
+		return recurrenceKey{local: true, at: d.Wall.Unix()}, nil
 	}
 	t, err := v.zones.Instant(d)
-	return recurrenceKey{false, t.Unix()}, err
+	return recurrenceKey{at: t.Unix()}, err
 }
 
 // recurrenceIDs checks that no instance is described twice and that there is
@@ -222,11 +223,12 @@ func (v *validator) recurrenceIDs(master *Component) error {
 		if err != nil {
 			return at(err, c, p)
 		}
+		k.onward = thisAndFuture(c)
 		if _, ok := seen[k]; ok {
 			return fail(v.structure, int(p.line), "%s: two components have the RECURRENCE-ID %s", c.Name, excerpt(p.value))
 		}
 		seen[k] = struct{}{}
-		if single && k != start {
+		if k.onward = false; single && k != start {
 			return fail(v.structure, int(p.line), "%s: RECURRENCE-ID %s overrides an instance, but the master does not recur", c.Name, excerpt(p.value))
 		}
 	}

@@ -49,6 +49,8 @@ func TestValidate(t *testing.T) {
 		{"override alone", event(start + "RECURRENCE-ID:20260106T100000Z\n"), Rules{}, "", ""},
 		{"override first", event(start + "RECURRENCE-ID:20260106T100000Z\nEND:VEVENT\nBEGIN:VEVENT\nUID:1@alpha.test\nRRULE:FREQ=DAILY\n" + start), Rules{}, "", ""},
 		{"same RECURRENCE-ID", event(start + "RRULE:FREQ=DAILY\n" + override(":20260106T100000Z") + override(":20260106T100000Z")), Rules{}, CodeInvalidObject, "VEVENT: two components have the RECURRENCE-ID 20260106T100000Z (line 17)"},
+		{"same RECURRENCE-ID with THISANDFUTURE", event(start + "RRULE:FREQ=DAILY\n" + override(":20260106T100000Z") + override(";RANGE=THISANDFUTURE:20260106T100000Z")), Rules{}, "", ""},
+		{"THISANDFUTURE twice", event(start + "RRULE:FREQ=DAILY\n" + override(";RANGE=THISANDFUTURE:20260106T100000Z") + override(";RANGE=THISANDFUTURE:20260106T100000Z")), Rules{}, CodeInvalidObject, "VEVENT: two components have the RECURRENCE-ID 20260106T100000Z (line 17)"},
 		{"same RECURRENCE-ID in two zones", event(start + "RRULE:FREQ=DAILY\n" + override(":20260106T100000Z") + override(";TZID=Europe/Vienna:20260106T110000")), Rules{}, CodeInvalidObject, "VEVENT: two components have the RECURRENCE-ID 20260106T110000 (line 17)"},
 		{"RECURRENCE-ID as DATE and DATE-TIME", event(start + "RRULE:FREQ=DAILY\n" + override(":20260106T000000Z") + override(";VALUE=DATE:20260106")), Rules{}, "", ""},
 		{"override of nothing", event(start + override(":20260106T100000Z")), Rules{}, CodeInvalidObject, "VEVENT: RECURRENCE-ID 20260106T100000Z overrides an instance, but the master does not recur (line 11)"},

@@ -122,14 +122,24 @@ func cancelInstance(s *series, k string, cur *series, store *calendar.Object, p 
 
 // cancelFuture ends the series right before id (RANGE=THISANDFUTURE).
 func cancelFuture(cur *series, store *calendar.Object, id calendar.DateTime, c *calendar.Component) bool {
-	if cur.master == nil || !recurs(cur.master) {
+	at := cur.instant(id)
+	if cur.master == nil { // single instances, or what is left of the series, are all he knows
+		news := false
+		for _, k := range cur.order {
+			if n := cur.over[k]; !cur.instant(cur.ids[k]).Before(at) && !isCancelled(n) {
+				markCancelled(n, c)
+				news = true
+			}
+		}
+		return news
+	}
+	if !recurs(cur.master) {
 		return false
 	}
 	cur.truncate(cur.master, id)
 	if sequenceOf(c) > sequenceOf(cur.master) {
 		setSequence(cur.master, sequenceOf(c))
 	}
-	at := cur.instant(id)
 	for _, k := range cur.order {
 		if c := cur.over[k]; c != nil && !cur.instant(cur.ids[k]).Before(at) {
 			store.RemoveComponent(c)

@@ -27,13 +27,20 @@ func (d *diff) marks(ch Change) Marks {
 		m.Asked, m.AskedAt = sequenceOf(d.b.master), now
 	}
 	m.Moved = maps.Clone(m.Moved)
-	for _, i := range d.instances {
-		if !isCancelled(i.new) && rescheduled(d.a, i.old, d.b, i.new) {
-			if m.Moved == nil {
-				m.Moved = map[string]Stamp{}
-			}
-			m.Moved[i.key] = Stamp{Sequence: sequenceOf(i.new), DTStamp: now}
+	moved := func(key string, was, n *calendar.Component) {
+		if isCancelled(n) || !rescheduled(d.a, was, d.b, n) {
+			return
 		}
+		if m.Moved == nil {
+			m.Moved = map[string]Stamp{}
+		}
+		m.Moved[key] = Stamp{Sequence: sequenceOf(n), DTStamp: now}
+	}
+	for _, i := range d.instances {
+		moved(i.key, i.old, i.new)
+	}
+	for _, k := range d.b.future {
+		moved(k, d.a.effective(k, d.b.ids[k]), d.b.over[k])
 	}
 	oldest(m.Moved, maxMarks)
 	m.Invited = maps.Clone(m.Invited)

@@ -112,7 +112,7 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 		key := s.keyAt(n)
 		was := old.at(key)
 		derived := false
-		if was == nil && key != "" && old.master != nil && !isFuture(n) {
+		if was == nil && key != "" && old.master != nil {
 			was, derived = old.effective(key, s.ids[key]), true
 		}
 		again := was != nil && rescheduled(old, was, s, n) || was != nil && derived && moved || was == nil && key != "" && moved
@@ -201,7 +201,7 @@ func (s *series) keepAnswers(old *series, by calendar.AddressSet, ch Change) (fo
 	off := agents(s.o)
 	for _, k := range old.order {
 		was := old.over[k]
-		if s.over[k] != nil || isCancelled(was) || isFuture(was) || len(s.future) > 0 {
+		if s.over[k] != nil || isCancelled(was) || isFuture(was) {
 			continue
 		}
 		if _, out := s.ex[k]; out || !s.has(old.ids[k]) {

@@ -231,17 +231,38 @@ func (r *replying) whole() {
 		before = partstat(t)
 		r.apply(master, c, l)
 	}
+	r.follow(c, l, before, "")
+}
+
+// follow applies the answer l, given in component c, to the overrides of what it
+// is about, the series or (base) what a THISANDFUTURE override describes.
+func (r *replying) follow(c *calendar.Component, l *calendar.Property, before, base string) {
 	for _, k := range r.cur.order {
 		t := line(r.cur.over[k], r.key)
-		if t == nil || r.s.over[k] != nil || isCancelled(r.cur.over[k]) || r.unseen(c, k) || stampOf(c, r.p.Now).before(r.p.Marks.invited(r.key, k)) {
+		if t == nil || r.base(k) != base || r.s.over[k] != nil || isCancelled(r.cur.over[k]) || r.unseen(c, k) || stampOf(c, r.p.Now).before(r.p.Marks.invited(r.key, k)) {
 			continue
 		}
 		last, seen := r.p.LastReply[r.key+" "+k]
-		separately := seen && last != r.p.LastReply[r.key+" "]
+		separately := seen && last != r.p.LastReply[r.key+" "+base]
 		if ps := partstat(t); ps == "NEEDS-ACTION" || ps == before && !separately {
 			r.apply(r.cur.over[k], c, l)
 		}
 	}
+}
+
+// base is the key of the THISANDFUTURE override that describes the instance k
+// and that the message answers; "": the series does.
+func (r *replying) base(k string) (base string) {
+	if isFuture(r.cur.over[k]) {
+		return ""
+	}
+	at := r.cur.instant(r.cur.ids[k])
+	for _, f := range r.cur.future {
+		if line(r.s.over[f], r.key) != nil && !r.cur.instant(r.cur.ids[f]).After(at) {
+			base = f
+		}
+	}
+	return base
 }
 
 // single applies the answer for one instance; an instance of the series gets
@@ -271,7 +292,11 @@ func (r *replying) single(k string) {
 	if r.cur.over[k] == nil {
 		r.store.Children = append(r.store.Children, t)
 	}
+	before := partstat(line(t, r.key))
 	r.apply(t, c, l)
+	if isFuture(t) {
+		r.follow(c, l, before, k)
+	}
 }
 
 // apply writes the answer l, given in component c, into the organizer's t.

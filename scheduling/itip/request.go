@@ -48,9 +48,9 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 		// What he declined and threw away stays away.
 		kept := s.components()[:0:0]
 		for _, c := range s.components() {
-			if partstat(ownLine(c, self)) != "DECLINED" || c == s.master && len(s.order) > 0 {
+			if partstat(ownLine(c, self)) != "DECLINED" || c == s.master && len(s.order) > 0 || s.master != nil && isFuture(c) {
 				kept = append(kept, c)
-			} else if k := s.keyAt(c); k != "" && s.master != nil && recurs(s.master) && !isFuture(c) {
+			} else if k := s.keyAt(c); k != "" && s.master != nil && recurs(s.master) {
 				s.exclude(s.master, s.ids[k])
 			}
 		}
