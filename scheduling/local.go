@@ -274,6 +274,8 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 		if c.extra.Replies == nil {
 			c.extra.Replies = map[string]itip.Stamp{}
 		}
+		// Also of an answer that says what is there already: an older one may come yet.
+		c.touched = c.touched || c.extra.Replies[k] != st
 		c.extra.Replies[k] = st
 	}
 	// A refresh tells of other people's answers; what else it brings along was
