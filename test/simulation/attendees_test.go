@@ -96,7 +96,7 @@ func (p *person) attend(e *event, o *calendar.Object, c *cached, cond string, fr
 func (p *person) noteAlarms(e *event, o *calendar.Object) {
 	a := alarms{}
 	for _, c := range o.Components() {
-		if k := c.ChildrenNamed("VALARM"); len(k) > 0 && !cancelled(c) {
+		if k := c.ChildrenNamed("VALARM"); len(k) > 0 && !cancelled(c) && !ranged(c) {
 			a[recurrenceKey(o, c)] = k[0].Value("DESCRIPTION")
 		}
 	}

@@ -400,7 +400,9 @@ func (w *world) edit(e *event, o *calendar.Object) string {
 	}
 	in := all[w.rnd.IntN(len(all))]
 	switch {
-	case roll < 58:
+	case roll < 52:
+		return w.onwards(o, in)
+	case roll < 59:
 		shift(override(o, in), time.Duration(w.rnd.IntN(4)+1)*20*time.Minute)
 		return "moves " + in.ID.Value() + " of"
 	case roll < 66:
@@ -449,7 +451,7 @@ func (w *world) edit(e *event, o *calendar.Object) string {
 		}
 		return ""
 	}
-	if roll < 97 {
+	if roll < 96 {
 		return extra(w, o)
 	}
 	return cut(o, all)
@@ -471,6 +473,45 @@ func extra(w *world, o *calendar.Object) string {
 	}
 	m.Add(d)
 	return "adds a date to"
+}
+
+// onwards changes an instance and all after it by one override with
+// RANGE=THISANDFUTURE (RFC 5545 §3.8.4.4); what the client knew of single ones
+// after it goes. It invites whom the series invites: who is in such an override
+// alone is sent it alone, and cannot know what comes after.
+func (w *world) onwards(o *calendar.Object, in calendar.Instance) string {
+	if guests(in.Component) != guests(o.Master()) {
+		return ""
+	}
+	for _, c := range slices.Clone(o.Components()) {
+		if p := c.Prop("RECURRENCE-ID"); p != nil {
+			if d, err := calendar.ParseDateTime(p); err == nil && !instant(o, d).Before(instant(o, in.ID)) {
+				o.RemoveComponent(c)
+			}
+		}
+	}
+	c := override(o, in)
+	c.Prop("RECURRENCE-ID").SetParam("RANGE", "THISANDFUTURE")
+	if w.chance(50) {
+		c.Set(calendar.NewProperty("SUMMARY", w.title()))
+		return "renames from " + in.ID.Value() + " on"
+	}
+	shift(c, time.Duration(w.rnd.IntN(4)+1)*20*time.Minute)
+	return "moves from " + in.ID.Value() + " on"
+}
+
+func guests(c *calendar.Component) string {
+	var out []string
+	for _, p := range c.All("ATTENDEE") {
+		out = append(out, calendar.Address(p.Value()).Key())
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func ranged(c *calendar.Component) bool {
+	p := c.Prop("RECURRENCE-ID")
+	return p != nil && p.Param("RANGE") != ""
 }
 
 // cut ends the series before one of its later instances (THISANDFUTURE as most
@@ -583,10 +624,10 @@ func drop(c *calendar.Component, p *person) bool {
 	return len(c.Props) < n
 }
 
-// overrideOf is the override of an instance, nil when the series describes it.
+// overrideOf is the override of an instance alone, nil when the series describes it.
 func overrideOf(o *calendar.Object, in calendar.Instance) *calendar.Component {
 	for _, c := range o.Components() {
-		if p := c.Prop("RECURRENCE-ID"); p != nil {
+		if p := c.Prop("RECURRENCE-ID"); p != nil && !ranged(c) {
 			if d, err := calendar.ParseDateTime(p); err == nil && instant(o, d).Equal(instant(o, in.ID)) {
 				return c
 			}
@@ -600,9 +641,8 @@ func override(o *calendar.Object, in calendar.Instance) *calendar.Component {
 	if c := overrideOf(o, in); c != nil {
 		return c
 	}
-	m := o.Master()
-	c := m.Clone()
-	c.Remove("RRULE", "RDATE", "EXDATE")
+	c := in.Component.Clone()
+	c.Remove("RRULE", "RDATE", "EXDATE", "RECURRENCE-ID")
 	c.Add(in.ID.Property("RECURRENCE-ID"))
 	end := in.StartValue
 	end.Wall = end.Wall.Add(in.End.Sub(in.Start)) // a period has a length of its own

@@ -34,6 +34,8 @@ var mutants = []mutant{
 		"b.maxSequence() <= top {\n\t\tfor", "b.maxSequence() < top {\n\t\tfor"},
 	{"outcomes are not written back", "scheduling/writeback.go",
 		"return itip.CompleteStatus(obj, status), nil", "return itip.CompleteStatus(nil, status), nil"},
+	{"nobody hears of THISANDFUTURE", "scheduling/itip/changes.go",
+		"d.forceMaster = true // it changes", "d.forceMaster = false // it changes"},
 	{"an old answer overwrites a new one", "scheduling/itip/reply.go",
 		"order < 0 || order == 0 &&", "order > 1 || order == 0 &&"},
 }
