@@ -23,6 +23,7 @@ type delivery struct {
 	requestID string
 	now       time.Time
 	outside   bool       // the messages come from another system
+	created   bool       // the sender stores what was not there
 	marks     itip.Marks // of the sender's object, for whom a message is planned anew
 
 	dir    map[string]storage.Recipient // by directory key

@@ -114,9 +114,13 @@ func (d *delivery) load(ctx context.Context, msgs []itip.Message) error {
 		}
 		var missing []storage.AccountID
 		for _, id := range accounts {
-			if d.copies[id] == nil {
-				d.copies[id] = &copyOf{}
-				missing = append(missing, id)
+			c := d.copies[id]
+			if c == nil {
+				c = &copyOf{}
+				d.copies[id] = c
+			}
+			if c.view == nil || c.view.object != nil && c.view.object.Master() == nil {
+				missing = append(missing, id) // what he deleted may be more than what has come since
 			}
 		}
 		if len(missing) == 0 || !d.outside {
@@ -158,9 +162,10 @@ func (d *delivery) process(m itip.Message, c *copyOf, r storage.Recipient, lines
 	var current *calendar.Object
 	if c.view != nil {
 		current = c.view.object
-	} else if d.outside { // messages between local people are never late
+	}
+	if d.outside { // messages between local people are never late
 		p.Forgotten = c.forgotten
-		if c.left != "" {
+		if c.left != "" && current == nil {
 			p.Left = d.viewOf(c.left).object
 		}
 	}

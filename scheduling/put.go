@@ -260,7 +260,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 	if back != nil {
 		c.Old, ex.Replies = back.object, back.extra.Replies
 	}
-	d.marks = plan.Marks
+	d.marks, d.created = plan.Marks, slot.Existing == nil
 	if err := d.send(ctx, plan.Messages, c.Old, plan.Store, false); err != nil {
 		return Result{}, err
 	}

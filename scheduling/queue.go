@@ -40,7 +40,7 @@ func (d *delivery) queue(ctx context.Context, msgs []itip.Message, before, after
 			continue
 		}
 		if !stateful(o.Message.Method) {
-			if o.Delivery.State == storage.DeliveryHeld && after != nil { // he moved his copy by DELETE and PUT
+			if o.Delivery.State == storage.DeliveryHeld && after != nil && d.created { // he moved his copy by DELETE and PUT
 				d.replaced = append(d.replaced, d.taken(o.Delivery))
 			}
 			continue

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
@@ -130,6 +131,18 @@ func (m Marks) invited(person, instance string) Stamp {
 		return st
 	}
 	return m.Invited[person+" "]
+}
+
+// moved is the mark of the instance k: its own, or the newest of those that
+// THISANDFUTURE moved up to it. Keys of one kind are in the order of time.
+func (m Marks) moved(k string) Stamp {
+	st := m.Moved[k]
+	for f, x := range m.Moved {
+		if at, on := strings.CutSuffix(f, "+"); on && k != "" && !strings.HasSuffix(k, "+") && at[0] == k[0] && len(at) == len(k) && at <= k && x.Compare(st) > 0 {
+			st = x
+		}
+	}
+	return st
 }
 
 // before tells whether an answer with the stamp s was given before the mark m,

@@ -166,7 +166,7 @@ func (r *replying) fresh(c *calendar.Component, k string) bool {
 // and invited again before he heard of either is not told, so that answer must be
 // older by both marks.
 func (r *replying) passed(c, target *calendar.Component, k string) bool {
-	if r.earlier(c, r.p.Marks.Begun) || r.earlier(c, r.p.Marks.Moved[k]) || stampOf(c, r.p.Now).before(r.p.Marks.invited(r.key, k)) {
+	if r.earlier(c, r.p.Marks.Begun) || r.earlier(c, r.p.Marks.moved(k)) || stampOf(c, r.p.Now).before(r.p.Marks.invited(r.key, k)) {
 		return true
 	}
 	return sequenceOf(c) < sequenceOf(target) && c.Prop("DTSTART") != nil && target.Prop("DTSTART") != nil &&

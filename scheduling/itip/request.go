@@ -103,11 +103,16 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 // forgotten tells whether the message is no newer than the copy its recipient
 // deleted.
 func forgotten(o *calendar.Object, p Policy) bool {
-	st := StampOf(capped(o, p))
-	if p.Forgotten.Sequence < 0 {
-		return !st.DTStamp.After(p.Forgotten.DTStamp)
+	return p.Forgotten.covers(StampOf(capped(o, p)))
+}
+
+// covers tells whether what has the stamp st is no newer than the copy that was
+// deleted with the stamp s.
+func (s Stamp) covers(st Stamp) bool {
+	if s.Sequence < 0 {
+		return !st.DTStamp.After(s.DTStamp)
 	}
-	return st.Compare(*p.Forgotten) <= 0
+	return st.Compare(s) <= 0
 }
 
 // capped is o when its stamps are past, else a copy whose DTSTAMPs are now.
@@ -192,6 +197,9 @@ func (g *merge) run(store *calendar.Object) bool {
 		}
 		if was == nil && overtaken(c, g.cur.master, g.p.Now) {
 			continue
+		}
+		if was == nil && g.cur.master == nil && g.p.Forgotten != nil && g.p.Forgotten.covers(stampOf(c, g.p.Now)) {
+			continue // want 14: he deleted it with the rest
 		}
 		n := g.component(c, k, was)
 		if excluded {

@@ -226,7 +226,8 @@ type Policy struct {
 	// OrganizerTransp is what the last Outcome for this copy gave; opaque.
 	OrganizerTransp string
 	// Forgotten is Plan.Forget of the copy the recipient deleted, nil when he
-	// never deleted one. Looked at only while current is nil.
+	// never deleted one. Looked at only while current is nil or knows single
+	// instances alone: those that came since.
 	Forgotten *Stamp
 	// Left is Plan.Left of that copy; nil when he declined nothing, or it is not
 	// known any more.
