@@ -81,7 +81,7 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 		if c.ServerTransp && !attends(partstat(before)) && attends(partstat(own)) && transpOf(base) == "TRANSPARENT" && transpOf(n) == "TRANSPARENT" {
 			setTransp(n, transpFor(c.OrganizerTransp, key))
 		}
-		if changed && key == "" && !isCancelled(base) {
+		if changed && (key == "" || isFuture(n)) && !isCancelled(base) {
 			wholeChanged = true
 		}
 		if changed && key != "" && !isCancelled(base) {

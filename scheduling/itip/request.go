@@ -403,12 +403,12 @@ func declinedBefore(s *series, p Policy, self calendar.AddressSet) []Message {
 }
 
 // answerAgain is the REPLY with answers that an update did not know. That for
-// the whole lists all that he has in s, instance by instance.
+// the whole, or for an instance and all after it, lists all that he has in s, instance by instance.
 func answerAgain(s *series, answers []answer, p Policy, self calendar.AddressSet) []Message {
 	if AgentOf(organizerLine(s.o)) != AgentServer {
 		return nil
 	}
-	if slices.ContainsFunc(answers, func(a answer) bool { return a.c.Prop("RECURRENCE-ID") == nil }) {
+	if slices.ContainsFunc(answers, func(a answer) bool { return a.c.Prop("RECURRENCE-ID") == nil || isFuture(a.c) }) {
 		for _, c := range s.components() {
 			own := ownLine(c, self)
 			if own != nil && !isCancelled(c) && !slices.ContainsFunc(answers, func(a answer) bool { return s.keyAt(a.c) == s.keyAt(c) }) {
