@@ -68,11 +68,12 @@ func (c *contentsCache) get(account AccountID) *Contents {
 }
 
 func (c *contentsCache) put(account AccountID, m *Contents) {
-	if len(m.Collections) == 0 || len(m.Collections)+len(m.Properties) > contentsMost {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(m.Collections)+len(m.Properties) > contentsMost {
+		delete(c.kept, account) // asking whether it still holds would be in vain
+		return
+	}
 	if c.kept == nil {
 		c.kept = map[AccountID]*Contents{}
 	}
@@ -97,6 +98,10 @@ func (db *DB) poll(ctx context.Context, known *Account) (*Contents, error) {
 		return nil, nil
 	}
 	now := &Contents{Collections: slices.Clone(kept.Collections), Properties: kept.Properties}
+	place := make(map[int64]int, len(now.Collections))
+	for i := range now.Collections {
+		place[int64(now.Collections[i].ID)] = i
+	}
 	seen, same := 0, true
 	err := db.readTogether(ctx, reading{pollText, []any{int64(known.ID)}, func(r rows) error {
 		seen, same = 0, true
@@ -107,8 +112,8 @@ func (db *DB) poll(ctx context.Context, known *Account) (*Contents, error) {
 			if err := r.Scan(dest...); err != nil {
 				return err
 			}
-			at := slices.IndexFunc(now.Collections, func(c Collection) bool { return c.ID == CollectionID(id) })
-			if at < 0 || version != known.Version || modified != known.Modified {
+			at, ok := place[id]
+			if !ok || version != known.Version || modified != known.Modified {
 				same = false
 				continue
 			}
