@@ -159,15 +159,7 @@ func (w *world) throwAway(p *person, e *event, o *calendar.Object, c *cached, co
 func (w *world) leave(p *person, e *event, c *cached, cond string) {
 	w.say("%s deletes his copy of %s (%s)", p.name, e.uid, cond)
 	w.stats.ops++
-	d := scheduling.Delete{Actor: scheduling.Actor{Account: p.account, By: p.account}, Key: c.key, RequestID: "sim"}
-	switch cond {
-	case "if-match":
-		d.IfMatch = []string{c.etag}
-	case "if-schedule-tag":
-		d.IfScheduleTag = c.tag
-	}
-	var err error
-	crashed := p.site.run(4, 20, "it deletes", func(ctx context.Context) { err = p.site.svc.Delete(ctx, d) })
+	crashed, err := p.remove(c.key, c, cond)
 	if err != nil && !crashed {
 		w.stats.refused++
 		w.say("  refused: %v", err)

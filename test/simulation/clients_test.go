@@ -275,15 +275,7 @@ func (w *world) deleteEvent(e *event, c *cached, cond string) {
 	p := e.organizer
 	w.say("%s deletes %s (%s)", p.name, e.uid, cond)
 	w.stats.ops++
-	d := scheduling.Delete{Actor: scheduling.Actor{Account: p.account, By: p.account}, Key: e.key, RequestID: "sim"}
-	switch cond {
-	case "if-match":
-		d.IfMatch = []string{c.etag}
-	case "if-schedule-tag":
-		d.IfScheduleTag = c.tag
-	}
-	var err error
-	crashed := p.site.run(4, 20, "it deletes", func(ctx context.Context) { err = p.site.svc.Delete(ctx, d) })
+	crashed, err := p.remove(e.key, c, cond)
 	switch {
 	case crashed:
 		e.unknown, e.asked = "deleted", e.asked+1
@@ -650,4 +642,18 @@ func override(o *calendar.Object, in calendar.Instance) *calendar.Component {
 	c.Set(end.Property(endName(c)))
 	o.Children = append(o.Children, c)
 	return c
+}
+
+// remove sends a DELETE under the condition that the program makes of what it
+// has read.
+func (p *person) remove(key storage.ObjectKey, c *cached, cond string) (crashed bool, err error) {
+	d := scheduling.Delete{Actor: scheduling.Actor{Account: p.account, By: p.account}, Key: key, RequestID: "sim"}
+	switch cond {
+	case "if-match":
+		d.IfMatch = []string{c.etag}
+	case "if-schedule-tag":
+		d.IfScheduleTag = c.tag
+	}
+	crashed = p.site.run(4, 20, "it deletes", func(ctx context.Context) { err = p.site.svc.Delete(ctx, d) })
+	return crashed, err
 }
