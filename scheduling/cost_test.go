@@ -44,7 +44,7 @@ func TestStatements(t *testing.T) {
 			t.Parallel()
 			type cost struct{ invite, instance, answer, refresh, cancel int }
 			measure := func(n int) (c cost) {
-				w := newWorld(t, e, nil)
+				w := newWorld(t, e, func(c *scheduling.Config) { c.Quota = 1 << 30 })
 				w.accounts(n + 1)
 				count := func(what func(ctx context.Context) error) int {
 					ctx, counter := storage.WithCounter(bg)

@@ -26,6 +26,9 @@ type delivery struct {
 	created   bool       // the sender stores what was not there
 	marks     itip.Marks // of the sender's object, for whom a message is planned anew
 
+	room    map[storage.AccountID]int64 // octets that an account may still take; nil: no limit
+	counted map[storage.AccountID]bool  // room is by adding up, not by the running count
+
 	dir    map[string]storage.Recipient // by directory key
 	asked  map[string]bool
 	status map[string]string // by address key: what SCHEDULE-STATUS shall say

@@ -102,6 +102,9 @@ func (d *delivery) load(ctx context.Context, msgs []itip.Message) error {
 	for uid, accounts := range byUID { // one UID per change
 		slices.Sort(accounts)
 		accounts = slices.Compact(accounts)
+		if err := d.measure(ctx, msgs, accounts); err != nil {
+			return err
+		}
 		rows, err := d.tx.ObjectsByUID(ctx, accounts, uid, storage.ColumnData|storage.ColumnExtra)
 		if err != nil {
 			return err
@@ -254,11 +257,26 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 		c.row.Created = micros(d.now)
 	}
 	if out.Store != nil {
-		if _, err := d.prepare(out.Store); err != nil {
+		p, err := d.prepare(out.Store)
+		if err != nil {
 			d.s.cfg.Log.Error("a copy cannot be indexed", "uid", m.UID, "account", r.Account.Handle, "error", err, "request", d.requestID)
 			d.fail(a, "5.1;The message could not be applied")
 			return nil
 		}
+		if d.outside {
+			if st := d.outgrown(out.Store, c.view); st != "" {
+				d.fail(a, st)
+				return nil
+			}
+		}
+		more := len(p.data) - len(c.row.Data)
+		if c.row.Data == "" && filling(m) {
+			if full, err := d.full(ctx, r.Account.ID, more); err != nil || full {
+				d.fail(a, noRoom)
+				return err
+			}
+		}
+		d.fill(r.Account.ID, more)
 	}
 	d.result[a.Key()], d.status[a.Key()] = out.Status, delivered(out.Status)
 	switch {
@@ -291,7 +309,19 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 		if err != nil {
 			return err
 		}
-		d.inbox = append(d.inbox, w)
+		full := false
+		if filling(m) {
+			if full, err = d.full(ctx, r.Account.ID, len(w.Object.Data)); err != nil {
+				return err
+			}
+		}
+		switch {
+		case !full:
+			d.inbox = append(d.inbox, w)
+			d.fill(r.Account.ID, len(w.Object.Data))
+		case out.Store == nil: // it would be nowhere
+			d.fail(a, noRoom)
+		}
 	}
 	if out.Refresh {
 		d.refresh = append(d.refresh, storage.Refresh{Account: r.Account.ID, UID: m.UID, NotBefore: micros(d.now.Add(d.s.cfg.RefreshDelay))})
@@ -306,6 +336,8 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 	}
 	return nil
 }
+
+const noRoom = "5.1;No room left"
 
 // delivered turns a recipient's request status into what SCHEDULE-STATUS says:
 // 1.2 when a message reached him (RFC 6638 §3.2.9), else the code itself.

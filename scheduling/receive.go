@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling/itip"
 	"github.com/kalends/kalends/storage"
 )
@@ -27,7 +26,7 @@ const (
 // transaction. A message that was seen before gets the results it got then.
 // Recipients that are no local users get 3.7; nothing is relayed.
 func (s *Service) Receive(ctx context.Context, in Inbound) ([]RecipientResult, error) {
-	if err := calendar.ValidateMessage(in.Message); err != nil {
+	if err := s.within(in.Message); err != nil {
 		return nil, err
 	}
 	var results []RecipientResult

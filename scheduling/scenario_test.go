@@ -146,6 +146,22 @@ func (s *script) config(f []string) {
 		n, err := strconv.Atoi(f[1])
 		s.check(err)
 		s.options = append(s.options, func(c *scheduling.Config) { c.Rules.MaxAttendees = n })
+	case "instances":
+		n, err := strconv.Atoi(f[1])
+		s.check(err)
+		s.options = append(s.options, func(c *scheduling.Config) { c.Rules.MaxInstances = n })
+	case "size":
+		n, err := strconv.Atoi(f[1])
+		s.check(err)
+		s.options = append(s.options, func(c *scheduling.Config) { c.Rules.MaxSize = n })
+	case "quota":
+		n, err := strconv.ParseInt(f[1], 10, 64)
+		s.check(err)
+		s.options = append(s.options, func(c *scheduling.Config) { c.Quota = n })
+	case "until":
+		d, err := time.Parse(time.DateOnly, f[1])
+		s.check(err)
+		s.options = append(s.options, func(c *scheduling.Config) { c.Rules.MaxDate = d })
 	case "hold":
 		d, err := time.ParseDuration(f[1])
 		s.check(err)

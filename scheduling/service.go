@@ -23,6 +23,7 @@ type Config struct {
 	ProdID         string                    // of messages the server writes
 	Limits         calendar.Limits           // of text that is parsed
 	Rules          calendar.Rules            // of calendar objects
+	Quota          int64                     // octets that messages may fill an account to: no limit
 	LocalThreshold int                       // local attendees served inside of the PUT: 250
 	HoldDelete     time.Duration             // how long messages caused by DELETE wait for the UID to return: 5 s; negative: off
 	RetryMin       time.Duration             // first wait after a temporary failure: 1 min

@@ -29,7 +29,7 @@ const noAccount = storage.AccountID(0)
 // others; 1.1 says that it is queued. The same submission again gets the
 // answer it got and sends nothing (A33).
 func (s *Service) Submit(ctx context.Context, in Submission) ([]RecipientResult, error) {
-	if err := calendar.ValidateMessage(in.Message); err != nil {
+	if err := s.within(in.Message); err != nil {
 		return nil, err
 	}
 	body := in.Message.Bytes()

@@ -126,6 +126,7 @@ func SchedulingConfig(cfg *Config, log *slog.Logger) scheduling.Config {
 	}
 	return scheduling.Config{
 		Limits:         CalendarLimits(cfg),
+		Quota:          cfg.Quota,
 		Rules:          calendar.Rules{MaxSize: int(cfg.MaxBody), MaxInstances: cfg.MaxInstances, MaxAttendees: cfg.MaxAttendees, MinDate: caldav.MinDate, MaxDate: caldav.MaxDate},
 		Burst:          cfg.EventBurst,
 		PerHour:        cfg.PerHour,

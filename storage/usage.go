@@ -10,6 +10,43 @@ func (db *DB) Used(ctx context.Context, account AccountID) (int64, error) {
 	return readOne(ctx, db, scanInt, usedText, int64(account))
 }
 
+// usedBy sums the octets of several accounts.
+func (tx *Tx) usedBy(ctx context.Context, accounts []AccountID, sum string) (map[AccountID]int64, error) {
+	out := make(map[AccountID]int64, len(accounts))
+	if len(accounts) == 0 {
+		return out, nil
+	}
+	text, err := jsonText(accounts)
+	if err != nil {
+		return nil, err
+	}
+	type used struct {
+		account AccountID
+		octets  int64
+	}
+	scan := func(r rows) (u used, err error) {
+		err = r.Scan((*int64)(&u.account), &u.octets)
+		return
+	}
+	list, err := queryAll(ctx, tx.s, scan, `SELECT x.account_id, CAST(SUM(`+sum+`) AS BIGINT) FROM @list($1; v)
+		JOIN collection x ON x.account_id = CAST(v.value AS BIGINT) AND x.deleting = 0 GROUP BY x.account_id`, text)
+	for _, u := range list {
+		out[u.account] = u.octets
+	}
+	return out, err
+}
+
+// UsedBy is Used for several accounts, by one statement.
+func (tx *Tx) UsedBy(ctx context.Context, accounts []AccountID) (map[AccountID]int64, error) {
+	return tx.usedBy(ctx, accounts, "x.bytes")
+}
+
+// CountedBy is UsedBy without the running counts: it adds up all objects, which is
+// what whoever is about to refuse something asks.
+func (tx *Tx) CountedBy(ctx context.Context, accounts []AccountID) (map[AccountID]int64, error) {
+	return tx.usedBy(ctx, accounts, `COALESCE((SELECT SUM(o.size) FROM object o WHERE o.account_id = x.account_id AND o.collection_id = x.id), 0)`)
+}
+
 // RecountBytes counts the octets of an account's objects anew, stores what each
 // collection has, and returns their sum. The running count is exact but for writers
 // that met on one object; whoever is about to refuse something for want of space asks

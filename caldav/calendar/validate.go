@@ -40,10 +40,8 @@ const maxZones = 100
 // only when they have the same form.
 func Validate(o *Object, r Rules) error {
 	v := validator{o: o, rules: r, structure: CodeInvalidObject}
-	if r.MaxSize > 0 && o.textSize() > r.MaxSize {
-		if n := len(o.Bytes()); n > r.MaxSize {
-			return fail(CodeMaxSize, 0, "the calendar object has %d bytes, at most %d are accepted", n, r.MaxSize)
-		}
+	if err := v.size(); err != nil {
+		return err
 	}
 	if err := v.calendar(); err != nil {
 		return err
@@ -62,8 +60,17 @@ var methods = []string{"PUBLISH", "REQUEST", "REPLY", "ADD", "CANCEL", "REFRESH"
 // mixes things is refused as a whole (abuse case A11). Alarms are not looked
 // at, and components of a REPLY may lack the ORGANIZER, as Exchange's do.
 // Errors have CodeInvalidData.
-func ValidateMessage(o *Object) error {
-	v := validator{o: o, message: true, structure: CodeInvalidData}
+func ValidateMessage(o *Object) error { return ValidateMessageWithin(o, Rules{}) }
+
+// ValidateMessageWithin is ValidateMessage, and holds the message to the limits
+// of the calendars that it is for; errors of these have the codes of Validate.
+// Which of them takes its kind of component is not asked.
+func ValidateMessageWithin(o *Object, r Rules) error {
+	r.Components = nil
+	v := validator{o: o, rules: r, message: true, structure: CodeInvalidData}
+	if err := v.size(); err != nil {
+		return err
+	}
 	if err := v.calendar(); err != nil {
 		return err
 	}
@@ -81,6 +88,22 @@ func ValidateMessage(o *Object) error {
 	return v.components()
 }
 
+// Exceeds is the limit of r that o is beyond, nil when there is none. What else
+// Validate asks of an object is not looked at.
+func Exceeds(o *Object, r Rules) error {
+	r.Components = nil
+	v := validator{o: o, rules: r, message: true, structure: CodeInvalidData}
+	err := v.size()
+	if err == nil {
+		err = v.components()
+	}
+	switch CodeOf(err) {
+	case CodeMaxSize, CodeMinDate, CodeMaxDate, CodeMaxInstances, CodeMaxAttendees:
+		return err
+	}
+	return nil
+}
+
 type validator struct {
 	o         *Object
 	rules     Rules
@@ -90,6 +113,18 @@ type validator struct {
 	zones     *Zones
 	zoneIDs   []string // of times, found to be known
 	instances int      // counted for MaxInstances
+}
+
+// size tests the octets of the whole.
+func (v *validator) size() error {
+	m := v.rules.MaxSize
+	if m <= 0 || v.o.textSize() <= m {
+		return nil
+	}
+	if n := len(v.o.Bytes()); n > m {
+		return fail(CodeMaxSize, 0, "the calendar object has %d bytes, at most %d are accepted", n, m)
+	}
+	return nil
 }
 
 // calendar checks the VCALENDAR's own properties (RFC 5545 §3.7).

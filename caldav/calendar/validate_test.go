@@ -218,6 +218,47 @@ func TestValidateMessage(t *testing.T) {
 	}
 }
 
+// RFC 4791 §5.2.5 to §5.2.9: the limits of calendars hold messages and what they make
+// of a copy; what else is wrong with a copy is not asked.
+func TestLimitsOfMessages(t *testing.T) {
+	t.Parallel()
+	const org = "ORGANIZER:mailto:a@alpha.test\n"
+	vevent := func(lines string) string { return "BEGIN:VEVENT\nUID:1@alpha.test\n" + lines + "END:VEVENT\n" }
+	rules := Rules{Components: []string{"VTODO"}, MaxSize: 1000, MaxInstances: 5, MaxAttendees: 2, MinDate: utc(t, "19000101T000000Z"), MaxDate: utc(t, "22000101T000000Z")}
+	override := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "BEGIN:VEVENT\nUID:1@alpha.test\n%sRECURRENCE-ID:2026010%dT100000Z\nDTSTART:2026010%dT100000Z\nEND:VEVENT\n", org, i+1, i+1)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct {
+		body string
+		want Code
+	}{
+		"within":        {vevent(start + org + "RRULE:FREQ=DAILY;COUNT=5\nATTENDEE:mailto:b@alpha.test\n"), ""},
+		"endless":       {vevent(start + org + "RRULE:FREQ=DAILY\n"), ""},
+		"until far":     {vevent(start + org + "RRULE:FREQ=DAILY;UNTIL=99991231T000000Z\n"), ""},
+		"size":          {vevent(start + org + "DESCRIPTION:" + strings.Repeat("x", 1000) + "\n"), CodeMaxSize},
+		"count":         {vevent(start + org + "RRULE:FREQ=DAILY;COUNT=6\n"), CodeMaxInstances},
+		"overrides":     {override(6), CodeMaxInstances},
+		"attendees":     {vevent(start + org + strings.Repeat("ATTENDEE:mailto:b@alpha.test\n", 3)), CodeMaxAttendees},
+		"before":        {vevent("DTSTART:18991231T100000Z\n" + org), CodeMinDate},
+		"after":         {vevent("DTSTART:99990101T100000Z\n" + org), CodeMaxDate},
+		"instance late": {vevent(start + org + "RRULE:FREQ=DAILY\nRDATE:99990101T100000Z\n"), CodeMaxDate},
+	} {
+		if err := ValidateMessageWithin(mustParse(t, cal("METHOD:REQUEST\n"+c.body)), rules); CodeOf(err) != c.want {
+			t.Errorf("%s: a message: %v", name, err)
+		}
+		if err := Exceeds(mustParse(t, cal(c.body)), rules); CodeOf(err) != c.want {
+			t.Errorf("%s: a copy: %v", name, err)
+		}
+	}
+	if err := Exceeds(mustParse(t, cal(vevent("DTSTART:20260105T100000Z\nDTEND:20250105T100000Z\n"))), rules); err != nil {
+		t.Errorf("a copy that is wrong, but not too large: %v", err)
+	}
+}
+
 func FuzzValidate(f *testing.F) {
 	f.Add([]byte(crlf(sample)))
 	f.Add([]byte(event(start + "RRULE:FREQ=DAILY\nRDATE;VALUE=PERIOD:20260105T100000Z/PT1H\nEXDATE;TZID=X:20260105T100000\nDURATION:P1W\n")))

@@ -388,8 +388,13 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 	}
 	for _, r := range results {
 		in.log().InfoContext(ctx, "mail applied", "message_id", m.MessageID, "method", o.Method(), "how", ev.How, "status", r.Status)
-		if r.Retry {
-			return reply(451, "4.3.0", "try again later")
+		// 5.1 is trouble that may pass, such as an account without room: the sender's
+		// mail server tries again, and at last tells him.
+		if r.Retry || strings.HasPrefix(r.Status, "5.1") {
+			return reply(451, "4.3.0", cleanLine("try again later: "+r.Status, 200))
+		}
+		if beyond(r.Status) {
+			return keep(ReasonUnusable, fmt.Errorf("beyond a limit of the calendar: %s", r.Status))
 		}
 		// An installation that hands on to us writes what became of it into the
 		// event; a person would get a mail that his mail came back.
@@ -398,6 +403,17 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 		}
 	}
 	return nil
+}
+
+// beyond tells of a status that says that a copy would break a limit: nobody hears
+// of it unless its recipient does (RFC 5546 §3.6).
+func beyond(status string) bool {
+	for _, code := range [...]string{"3.5", "3.6", "3.14"} {
+		if strings.HasPrefix(status, code+";") {
+			return true
+		}
+	}
+	return false
 }
 
 // mapBack puts the organizer's own address back where the gateway's stands. An

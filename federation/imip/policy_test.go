@@ -3,6 +3,9 @@ package imip
 import (
 	"strings"
 	"testing"
+
+	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling"
 )
 
 // asOrganizers makes an organizer's message of dave's answer.
@@ -64,5 +67,32 @@ func TestIntakeKeepsFiles(t *testing.T) {
 	}
 	if len(w.applied) != 0 {
 		t.Errorf("%d applied", len(w.applied))
+	}
+}
+
+// What its recipient's calendar cannot take is not lost: it is kept where it is
+// beyond a limit, and comes again where the trouble may pass.
+func TestIntakeBeyondLimits(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]struct{ code, held int }{
+		"3.5;Invalid date or time": {250, 1}, "3.6;Invalid rule": {250, 1}, "3.14;Unsupported capability": {250, 1},
+		"5.1;No room left": {451, 0}, "3.7;Invalid calendar user": {250, 0}, "2.0;Success": {250, 0},
+	} {
+		w := newWorld(t)
+		w.answer = func(in scheduling.Inbound) ([]scheduling.RecipientResult, error) {
+			return []scheduling.RecipientResult{{Recipient: in.Recipients[0], Status: status}}, nil
+		}
+		wantCodes(t, w.deliver(w.dave(asOrganizers(t, "REQUEST")), "alice@alpha.test"), want.code)
+		if len(w.held) != want.held || want.held > 0 && (w.held[0].Reason != ReasonUnusable || !strings.Contains(w.held[0].Detail, status)) {
+			t.Errorf("%s: held %+v", status, w.held)
+		}
+	}
+	w := newWorld(t)
+	w.answer = func(scheduling.Inbound) ([]scheduling.RecipientResult, error) {
+		return nil, &calendar.Error{Code: calendar.CodeMaxDate, Msg: "too late"}
+	}
+	wantCodes(t, w.deliver(w.dave(asOrganizers(t, "REQUEST")), "alice@alpha.test"), 250)
+	if len(w.held) != 1 || w.held[0].Reason != ReasonUnusable {
+		t.Errorf("held %+v", w.held)
 	}
 }

@@ -301,6 +301,22 @@ var misfitConditions = map[string]Condition{
 	"max-instances":      MaxInstances,
 }
 
+// limitConditions: the same for a limit of the calendars themselves.
+var limitConditions = map[calendar.Code]Condition{
+	calendar.CodeMaxSize:      MaxContentLength,
+	calendar.CodeMinDate:      MinDateTime,
+	calendar.CodeMaxDate:      MaxDateTime,
+	calendar.CodeMaxInstances: MaxInstances,
+}
+
+// or is d where there is no condition.
+func (c Condition) or(d Condition) Condition {
+	if c == "" {
+		return d
+	}
+	return c
+}
+
 // deliver hands the message over and puts the results in request order.
 func (h *Handler) deliver(r *http.Request, env Envelope, o *calendar.Object, proof scheduling.Proof, once onceKey) ([]Result, *Error) {
 	in := scheduling.Inbound{
@@ -346,7 +362,7 @@ func (h *Handler) failure(err error) *Error {
 		// One id names one message; a second one under it is no retry.
 		return &Error{Condition: VerificationFailed, Err: err}
 	case calendar.CodeOf(err) != "":
-		return &Error{Condition: InvalidSchedulingMessage, Err: err}
+		return &Error{Condition: limitConditions[calendar.CodeOf(err)].or(InvalidSchedulingMessage), Err: err}
 	}
 	status := 0
 	if h.cfg.ErrorStatus != nil {

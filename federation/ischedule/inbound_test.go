@@ -435,6 +435,11 @@ func TestInboundFailures(t *testing.T) {
 		{errors.New("database is away"), 503, ""},
 		{full, 507, ""},
 		{&calendar.Error{Code: calendar.CodeInvalidObject}, 403, InvalidSchedulingMessage},
+		{&calendar.Error{Code: calendar.CodeMaxAttendees}, 403, InvalidSchedulingMessage},
+		{&calendar.Error{Code: calendar.CodeMaxSize}, 403, MaxContentLength},
+		{&calendar.Error{Code: calendar.CodeMinDate}, 403, MinDateTime},
+		{&calendar.Error{Code: calendar.CodeMaxDate}, 403, MaxDateTime},
+		{&calendar.Error{Code: calendar.CodeMaxInstances}, 403, MaxInstances},
 		{scheduling.ErrReplayConflict, 403, VerificationFailed},
 	} {
 		b := newBench(t, func(cfg *HandlerConfig) {

@@ -120,4 +120,23 @@ func testUsage(t *testing.T, db *storage.DB) {
 	n, err = db.Used(bg, a.ID)
 	ok(t, err)
 	equal(t, "without the calendar that goes", n, 6)
+
+	// Several at once, by the running counts and by adding up.
+	b := user(t, db, "bob")
+	apply(t, db, put(sized(calendarOf(t, db, b, "calendar"), "b", "b", 100)))
+	ok(t, db.View(bg, func(ctx context.Context, tx *storage.Tx) error {
+		for what, ask := range map[string]func(context.Context, []storage.AccountID) (map[storage.AccountID]int64, error){"running": tx.UsedBy, "counted": tx.CountedBy} {
+			for _, ids := range [][]storage.AccountID{nil, {a.ID}, {a.ID, b.ID, 12345}} {
+				got, err := ask(ctx, ids)
+				if err != nil {
+					return err
+				}
+				for i, id := range ids[:min(len(ids), 2)] {
+					equal(t, what, got[id], []int64{6, 100}[i])
+				}
+				equal(t, what+", nobody else", len(got), min(len(ids), 2))
+			}
+		}
+		return nil
+	}))
 }
