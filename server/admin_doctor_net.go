@@ -272,7 +272,9 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 	ctx, cancel := context.WithTimeout(ctx, 4*checkTimeout)
 	defer cancel()
 	check := "peer " + domain
-	c := ischedule.NewClient(ischedule.ClientConfig{Locator: d.out.Finder, Signers: newKeyring(d.a.db, d.a.cfg.KeyLookup), HTTP: d.out.HTTP.Transport, Now: time.Now, Draft01: true, Dialect: d.peers.dialect})
+	signers := newKeyring(d.a.db, d.a.cfg.KeyLookup)
+	signers.hasOurs = d.peers.hasOurs
+	c := ischedule.NewClient(ischedule.ClientConfig{Locator: d.out.Finder, Signers: signers, HTTP: d.out.HTTP.Transport, Now: time.Now, Draft01: true, Dialect: d.peers.dialect})
 	found, err := c.Probe(ctx, domain)
 	caps := found.Caps
 	for _, s := range found.Trace {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kalends/kalends/federation/dkim"
 	"github.com/kalends/kalends/federation/ischedule"
 	"github.com/kalends/kalends/storage"
 )
@@ -25,6 +26,8 @@ type PeerInfo struct {
 // PeerChange sets what is not nil.
 type PeerChange struct {
 	Policy, Dialect, Endpoint, FreeBusy         *string
+	HasOurs                                     *string           // yes, or empty
+	Keys                                        map[string][]byte // by selector; set, or removed when empty
 	Signers                                     *[]string
 	Blocked                                     *bool
 	Messages, Questions, QuestionsPerDay        *int
@@ -123,7 +126,8 @@ func (p *PeerSettings) change(name string, c PeerChange) (secret string, err err
 	if err := errors.Join(
 		word(&p.Policy, c.Policy, "--policy", "prefer", "ischedule-only", "mail-only", "both"),
 		word(&p.Dialect, c.Dialect, "--dialect", ischedule.DialectFinal.String(), ischedule.DialectDraft01.String()),
-		word(&p.FreeBusy, c.FreeBusy, "--freebusy", "yes", "no")); err != nil {
+		word(&p.FreeBusy, c.FreeBusy, "--freebusy", "yes", "no"),
+		word(&p.HasOurs, c.HasOurs, "--private-exchange", "yes")); err != nil {
 		return "", err
 	}
 	if c.Endpoint != nil {
@@ -132,6 +136,9 @@ func (p *PeerSettings) change(name string, c PeerChange) (secret string, err err
 			return "", usage("--endpoint is an address such as https://cal.example.org/ischedule, not %q", *c.Endpoint)
 		}
 		p.Endpoint = *c.Endpoint
+	}
+	if err := p.changeKeys(c.Keys); err != nil {
+		return "", err
 	}
 	if c.Signers != nil {
 		p.Signers = nil
@@ -196,10 +203,39 @@ func (p *PeerSettings) change(name string, c PeerChange) (secret string, err err
 	if p.PasswordHash != "" && len(p.Networks) == 0 {
 		return "", usage("a shared password counts from the peer's networks only; keep a --network or add --no-password")
 	}
-	if name == storage.EveryPeer && (len(p.Certificates) > 0 || p.PasswordHash != "" || p.Endpoint != "" || len(p.Signers) > 0 || p.Dialect != "" || p.Blocked || p.FreeBusy != "") {
+	if name == storage.EveryPeer && (len(p.Certificates) > 0 || p.PasswordHash != "" || p.Endpoint != "" || len(p.Signers) > 0 || p.Dialect != "" || p.Blocked || p.FreeBusy != "" || len(p.Keys) > 0 || p.HasOurs != "") {
 		return "", usage("for * only --policy and the quotas can be set; all else is said about one domain")
 	}
 	return secret, nil
+}
+
+// maxPeerKeys is for some years of keys that nobody removed.
+const maxPeerKeys = 20
+
+// changeKeys sets and removes keys of the peer.
+func (p *PeerSettings) changeKeys(keys map[string][]byte) error {
+	for selector, text := range keys {
+		name := strings.ToLower(selector)
+		if d := storage.NormalEmail("x@" + name + ".example"); d != "x@"+name+".example" || len(name) > 200 {
+			return usage("--key %q: a selector is a name such as cal2026, as s= of the signatures says", selector)
+		}
+		if len(text) == 0 {
+			delete(p.Keys, name)
+			continue
+		}
+		record, err := dkim.NormalizeConfiguredKey(string(text))
+		if err != nil {
+			return usage("--key %s: %v; it is a PEM file with a public key, or the text of a _domainkey record", selector, err)
+		}
+		if p.Keys == nil {
+			p.Keys = map[string]string{}
+		}
+		p.Keys[name] = record
+	}
+	if len(p.Keys) > maxPeerKeys {
+		return usage("at most %d keys of one domain are kept; remove old ones with --no-key SELECTOR", maxPeerKeys)
+	}
+	return nil
 }
 
 // RemovePeer forgets the settings of another domain.

@@ -3,9 +3,11 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation"
+	"github.com/kalends/kalends/federation/dkim"
 	"github.com/kalends/kalends/federation/ischedule"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
@@ -111,6 +114,63 @@ func TestPeerSettings(t *testing.T) {
 	all, _ := json.Marshal(trail)
 	if !bytes.Contains(all, []byte("peer.set")) || bytes.Contains(all, []byte(secret)) || bytes.Contains(all, []byte(hashSecret(secret))) {
 		t.Errorf("%s", all)
+	}
+}
+
+// ischedule §7.5: keys that administrators exchanged, by selector, and our word in
+// signatures that they have ours.
+func TestPeerKeys(t *testing.T) {
+	t.Parallel()
+	o := newOutside(t, "alpha.test")
+	ctx := t.Context()
+	key, err := dkim.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := dkim.MarshalKeyRecord(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	yes := "yes"
+	for what, keys := range map[string]map[string][]byte{"private key": {"s": []byte("-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----")}, "empty file": {"s": []byte("\n")}, "no selector": {"": file}, "selector": {"a b": file}, "two names": {"s/../x": file}} {
+		if _, _, err := o.a.SetPeer(ctx, "beta.test", PeerChange{Keys: keys}); !errors.Is(err, ErrUsage) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, _, err := o.a.SetPeer(ctx, "*", PeerChange{Keys: map[string][]byte{"s": file}}); !errors.Is(err, ErrUsage) {
+		t.Errorf("a key for everybody: %v", err)
+	}
+	if _, _, err := o.a.SetPeer(ctx, "beta.test", PeerChange{Keys: map[string][]byte{"Cal.One": file, "two": []byte(record)}, HasOurs: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	l := &peerList{db: o.a.db}
+	for _, s := range []string{"cal.one", "CAL.ONE", "two"} {
+		if got := l.keys("beta.test", s); len(got) != 1 || got[0] != record {
+			t.Errorf("%s: %q, want %q", s, got, record)
+		}
+	}
+	if l.keys("gamma.test", "two") != nil || l.keys("beta.test", "three") != nil {
+		t.Error("keys of one domain or selector are another's")
+	}
+	ring := newKeyring(o.a.db, true)
+	ring.hasOurs = l.hasOurs
+	for peer, want := range map[string]string{"beta.test": "private-exchange:dns/txt:http/well-known", "gamma.test": "dns/txt:http/well-known"} {
+		s, err := ring.Signer(ctx, "alpha.test", peer)
+		if err != nil || s == nil || strings.Join(s.Methods, ":") != want {
+			t.Errorf("q= to %s: %+v %v, want %s", peer, s, err, want)
+		}
+	}
+	if _, _, err := o.a.SetPeer(ctx, "beta.test", PeerChange{Keys: map[string][]byte{"TWO": nil}}); err != nil {
+		t.Fatal(err)
+	}
+	l.forget()
+	if l.keys("beta.test", "two") != nil || l.keys("beta.test", "cal.one") == nil {
+		t.Error("not the one key is gone that was to go")
 	}
 }
 

@@ -137,6 +137,7 @@ func (d *domainList) has(domain string) bool { return slices.Contains(d.names(),
 func newFederation(ctx context.Context, s *server) (*federationParts, error) {
 	cfg := s.cfg
 	f := &federationParts{s: s, keys: newKeyring(s.db, cfg.KeyLookup), domains: &domainList{db: s.db}, peers: &peerList{db: s.db}}
+	f.keys.hasOurs = f.peers.hasOurs
 	var err error
 	if f.out, err = newOutgoing(cfg, f.domains.has, f.peers.endpoint); err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func newFederation(ctx context.Context, s *server) (*federationParts, error) {
 	if !cfg.KeyLookup {
 		keyClient = nil
 	}
-	lookup, err := discover.NewKeyLookup(discover.KeyConfig{Resolver: f.out.Resolver, Client: keyClient})
+	lookup, err := discover.NewKeyLookup(discover.KeyConfig{Resolver: f.out.Resolver, Client: keyClient, Configured: f.peers.keys})
 	if err != nil {
 		return nil, err
 	}

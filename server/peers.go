@@ -31,6 +31,11 @@ type PeerSettings struct {
 	Blocked  bool     `json:"blocked,omitempty"`
 	FreeBusy string   `json:"freebusy,omitempty"` // yes: may ask under ischedule_freebusy = listed; no: never
 
+	// Keys exchanged with the administrators of the other side (ischedule §7.5):
+	// theirs by selector as key records, and whether they have ours.
+	Keys    map[string]string `json:"keys,omitempty"`
+	HasOurs string            `json:"private_exchange,omitempty"` // yes
+
 	Messages        int `json:"messages_per_minute,omitempty"`
 	Questions       int `json:"questions_per_minute,omitempty"`
 	QuestionsPerDay int `json:"questions_per_day,omitempty"`
@@ -116,6 +121,19 @@ func (l *peerList) dialect(domain string) (ischedule.Dialect, bool) {
 	d, err := ischedule.ParseDialect(p.Dialect)
 	return d, err == nil
 }
+
+// keys are the records of a key that administrators exchanged: it counts whatever
+// the signature says about where it can be looked up (ischedule §7.5).
+func (l *peerList) keys(domain, selector string) []string {
+	p, _ := l.of(domain)
+	if r, ok := p.Keys[strings.ToLower(selector)]; ok {
+		return []string{r}
+	}
+	return nil
+}
+
+// hasOurs tells whether a domain got our keys by its administrators.
+func (l *peerList) hasOurs(domain string) bool { p, _ := l.of(domain); return p.HasOurs == "yes" }
 
 // inbound is what the receiver needs to know.
 func (l *peerList) inbound(domain string) ischedule.Peer {

@@ -25,7 +25,8 @@ import (
 // node acts at once.
 type keyring struct {
 	db       *storage.DB
-	httpKeys bool // our keys are served by http/well-known too
+	httpKeys bool                   // our keys are served by http/well-known too
+	hasOurs  func(peer string) bool // got our keys by its administrators; nil: nobody did
 	mu       sync.Mutex
 	parsed   map[string]crypto.Signer
 }
@@ -90,8 +91,8 @@ func ParsePrivateKey(text []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
-// Signer gives the signer of calendar messages of a domain.
-func (k *keyring) Signer(ctx context.Context, domain, _ string) (*dkim.Signer, error) {
+// Signer gives the signer of calendar messages of a domain to a peer.
+func (k *keyring) Signer(ctx context.Context, domain, peer string) (*dkim.Signer, error) {
 	selector, key, err := k.active(ctx, domain, PurposeCalendar)
 	if err != nil || key == nil {
 		return nil, err
@@ -99,6 +100,9 @@ func (k *keyring) Signer(ctx context.Context, domain, _ string) (*dkim.Signer, e
 	methods := []string{"dns/txt"}
 	if k.httpKeys {
 		methods = append(methods, "http/well-known")
+	}
+	if k.hasOurs != nil && k.hasOurs(peer) { // ischedule §7.1
+		methods = append([]string{"private-exchange"}, methods...)
 	}
 	return &dkim.Signer{Domain: domain, Selector: selector, Key: key, Methods: methods}, nil
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,6 +56,8 @@ func peerWords(p server.PeerInfo) string {
 	add("dialect", p.Dialect)
 	add("endpoint", p.Endpoint)
 	add("signers", strings.Join(p.Signers, ","))
+	add("keys", strings.Join(slices.Sorted(maps.Keys(p.Keys)), ","))
+	add("private-exchange", p.HasOurs)
 	add("freebusy", p.FreeBusy)
 	add("messages", strconv.Itoa(p.Messages))
 	add("questions", strconv.Itoa(p.Questions))
@@ -70,20 +74,23 @@ func peerWords(p server.PeerInfo) string {
 }
 
 type peerSetCmd struct {
-	Domain          string    `arg:"" help:"Another organization's domain, or * for all without settings of their own (policy and quotas only)."`
-	Policy          *string   `help:"How messages reach it: prefer (iSchedule where it is offered, else mail), ischedule-only, mail-only, or both (iSchedule and a copy by mail, for peers whose people cannot answer by iSchedule)." placeholder:"POLICY"`
-	Dialect         *string   `help:"final or draft-01; empty: its capabilities tell." placeholder:"DIALECT"`
-	Endpoint        *string   `help:"https address of its iSchedule service, in place of the DNS; empty: the DNS." placeholder:"URL"`
-	Signer          *[]string `help:"Further signing domain that may speak for it." placeholder:"DOMAIN"`
-	FreeBusy        *string   `name:"freebusy" help:"yes: may ask for busy times whatever ischedule_freebusy says (except nobody); no: never." placeholder:"YES/NO"`
-	Messages        *int      `help:"Messages a minute that are taken from it; 0: the default." placeholder:"N"`
-	Questions       *int      `help:"Busy-time questions a minute; 0: the default." placeholder:"N"`
-	QuestionsPerDay *int      `help:"People asked about a day; 0: the default." placeholder:"N"`
-	Network         *[]string `help:"Networks (CIDR) that its server sends from, for peers that cannot sign." placeholder:"CIDR"`
-	NewPassword     bool      `help:"Make a shared password and show it: a peer that cannot sign sends it by Basic authentication, with its domain as user, from its networks."`
-	NoPassword      bool      `help:"Drop the shared password."`
-	Certificate     []string  `help:"PEM file of the client certificate that a peer presents which cannot sign." placeholder:"FILE"`
-	NoCertificates  bool      `help:"Drop all client certificates."`
+	Domain          string            `arg:"" help:"Another organization's domain, or * for all without settings of their own (policy and quotas only)."`
+	Policy          *string           `help:"How messages reach it: prefer (iSchedule where it is offered, else mail), ischedule-only, mail-only, or both (iSchedule and a copy by mail, for peers whose people cannot answer by iSchedule)." placeholder:"POLICY"`
+	Dialect         *string           `help:"final or draft-01; empty: its capabilities tell." placeholder:"DIALECT"`
+	Endpoint        *string           `help:"https address of its iSchedule service, in place of the DNS; empty: the DNS." placeholder:"URL"`
+	Signer          *[]string         `help:"Further signing domain that may speak for it." placeholder:"DOMAIN"`
+	Key             map[string]string `help:"A key of its signatures that its administrators gave you, by selector (PEM or the text of the record): it counts whatever the DNS says." placeholder:"SELECTOR=FILE"`
+	NoKey           []string          `help:"Forget the key of that selector." placeholder:"SELECTOR"`
+	PrivateExchange *string           `help:"yes: its administrators have our keys, and our signatures say so; empty: they are looked up." placeholder:"YES"`
+	FreeBusy        *string           `name:"freebusy" help:"yes: may ask for busy times whatever ischedule_freebusy says (except nobody); no: never." placeholder:"YES/NO"`
+	Messages        *int              `help:"Messages a minute that are taken from it; 0: the default." placeholder:"N"`
+	Questions       *int              `help:"Busy-time questions a minute; 0: the default." placeholder:"N"`
+	QuestionsPerDay *int              `help:"People asked about a day; 0: the default." placeholder:"N"`
+	Network         *[]string         `help:"Networks (CIDR) that its server sends from, for peers that cannot sign." placeholder:"CIDR"`
+	NewPassword     bool              `help:"Make a shared password and show it: a peer that cannot sign sends it by Basic authentication, with its domain as user, from its networks."`
+	NoPassword      bool              `help:"Drop the shared password."`
+	Certificate     []string          `help:"PEM file of the client certificate that a peer presents which cannot sign." placeholder:"FILE"`
+	NoCertificates  bool              `help:"Drop all client certificates."`
 }
 
 // Help is shown by --help.
@@ -94,7 +101,17 @@ func (peerSetCmd) Help() string {
 // Run changes the settings.
 func (c *peerSetCmd) Run(a *app) error {
 	change := server.PeerChange{Policy: c.Policy, Dialect: c.Dialect, Endpoint: c.Endpoint, FreeBusy: c.FreeBusy, Signers: c.Signer, Messages: c.Messages, Questions: c.Questions,
-		QuestionsPerDay: c.QuestionsPerDay, Networks: c.Network, NewPassword: c.NewPassword, DropPassword: c.NoPassword, DropCertificates: c.NoCertificates}
+		QuestionsPerDay: c.QuestionsPerDay, Networks: c.Network, NewPassword: c.NewPassword, DropPassword: c.NoPassword, DropCertificates: c.NoCertificates, HasOurs: c.PrivateExchange, Keys: map[string][]byte{}}
+	for _, s := range c.NoKey {
+		change.Keys[s] = nil
+	}
+	for s, f := range c.Key {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return fmt.Errorf("the key cannot be read: %w", err)
+		}
+		change.Keys[s] = append(b, '\n') // an empty file is no removal
+	}
 	for _, f := range c.Certificate {
 		b, err := os.ReadFile(f)
 		if err != nil {

@@ -228,3 +228,48 @@ func TestDeliveries(t *testing.T) {
 		t.Errorf("what has arrived is tried again: %v", err)
 	}
 }
+
+// TestPrivateExchange: a domain whose keys are neither in the DNS nor on the web is
+// believed when its administrators gave them, and not before (ischedule §7.5).
+func TestPrivateExchange(t *testing.T) {
+	s := newScene(t)
+	var selector string
+	s.w.DNS.Change(func(w *discovertest.World) {
+		for name, txt := range w.TXT {
+			if sel, ok := strings.CutSuffix(name, "._domainkey.alpha.test"); ok && len(txt) > 0 {
+				// Which of the keys signs calendar messages is not said here.
+				if out, err := s.beta.Command(strings.Join(txt[0], ""), "peer", "set", "alpha.test", "--key", sel+"=/dev/stdin"); err != nil {
+					t.Fatal(out, err)
+				}
+				selector = sel
+				delete(w.TXT, name)
+			}
+		}
+		delete(w.SRV, "_domainkey_lookup._tcp.alpha.test")
+	})
+	if selector == "" {
+		t.Fatal("alpha.test has published no key")
+	}
+	if out, err := s.alpha.Command("", "peer", "set", "beta.test", "--private-exchange", "yes"); err != nil {
+		t.Fatal(out, err)
+	}
+	s.invite("exchanged")
+	s.has(s.carol, "exchanged", nil)
+	if d := s.delivery(s.alpha, "exchanged", func(d blackbox.Delivery) bool { return d.State == "done" }); d.Transport != "ischedule" {
+		t.Errorf("it went by %s", d.Transport)
+	}
+	// Another key under the name of theirs is no proof.
+	list, err := s.beta.Command("", "peer", "list")
+	if err != nil || !strings.Contains(list, selector) {
+		t.Fatalf("%s %v", list, err)
+	}
+	if out, err := s.beta.Command("", "peer", "remove", "alpha.test"); err != nil {
+		t.Fatal(out, err)
+	}
+	time.Sleep(6 * time.Second) // acts within seconds
+	s.invite("unknown")
+	d := s.delivery(s.alpha, "unknown", func(d blackbox.Delivery) bool { return d.Attempts >= 1 && d.State != "in-flight" })
+	if f, err := s.carol.Copy("unknown"); err != nil || f != nil {
+		t.Errorf("a signature whose key nobody knows was believed: %+v %v", d, err)
+	}
+}
