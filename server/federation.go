@@ -212,7 +212,7 @@ func (f *federationParts) mail(ctx context.Context) error {
 			intake = "calendar@" + names[0]
 		}
 	}
-	tokens := &imip.Tokens{Store: mailTokens{f.s.db}, Secret: secret}
+	tokens := &imip.Tokens{Store: imip.StoredTokens{DB: f.s.db}, Secret: secret}
 	listens := cfg.MailBounces && intake != "" && (cfg.SMTPListen != "" || cfg.LMTPListen != "")
 	rules := imip.Rules{From: imip.Mailbox{Name: "Kalends", Email: from}, Intake: intake, Domain: func(domain string) imip.DomainRules {
 		gateway := slices.Contains(cfg.MailGateway, "*") || slices.Contains(cfg.MailGateway, domain)
@@ -235,9 +235,9 @@ func (f *federationParts) mail(ctx context.Context) error {
 		}
 		f.transport.Mail = &imip.Transport{Rules: rules, Submit: f.submit, Keys: f.keys, Tokens: tokens, LoopID: f.loop, Limits: limits, Now: time.Now, Actions: f.actions}
 	}
-	who := people{f.s.db, f.domains.gateway}
+	who := imip.Accounts{DB: f.s.db, Gateway: f.domains.gateway}
 	f.intake = &imip.Intake{Rules: rules, Directory: who, Tokens: tokens,
-		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.before(f.s.sched), Quarantine: who, Policies: who, Bounces: who.bounced(f.s.sched),
+		Verifier: &imip.Verifier{AuthServ: cfg.TrustedAuth, LookupTXT: f.lookupTXT}, Receiver: f.before(f.s.sched), Quarantine: who, Policies: who, Bounces: imip.Returns{DB: f.s.db, Scheduling: f.s.sched},
 		Limits:  imip.Limits{Bytes: int(cfg.MailMaxSize), Object: limits},
 		Limiter: &imip.Buckets{Sender: cfg.MailSender, Domain: cfg.MailDomain, Recipient: cfg.MailPerson}, LoopID: f.loop, Now: time.Now, Log: f.s.log}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -14,9 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/dkim"
-	"github.com/kalends/kalends/federation/imip"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -180,38 +177,4 @@ func (s serials) CapabilitiesSerial(ctx context.Context, digest string, now time
 		return 0, time.Time{}, err
 	}
 	return r.Serial, r.Since, s.db.SetSetting(ctx, name, string(b))
-}
-
-// mailTokens keeps the bindings of gateway addresses.
-type mailTokens struct{ db *storage.DB }
-
-const mailTokenLife = 5 * 366 * 24 * time.Hour
-
-func (m mailTokens) SaveToken(ctx context.Context, hash imip.TokenHash, b imip.Binding) error {
-	return m.db.SaveMailToken(ctx, storage.MailToken{Hash: hex.EncodeToString(hash[:]), Purpose: b.Purpose, Account: b.Account, UID: b.UID,
-		Attendee: string(b.Organizer) + "\n" + string(b.Attendee), Expires: time.Now().Add(mailTokenLife).UnixMicro()})
-}
-
-func (m mailTokens) FindToken(ctx context.Context, hash imip.TokenHash) (imip.Binding, error) {
-	t, err := m.db.MailToken(ctx, hex.EncodeToString(hash[:]))
-	if errors.Is(err, storage.ErrNotFound) {
-		return imip.Binding{}, imip.ErrNoToken
-	}
-	if err != nil {
-		return imip.Binding{}, err
-	}
-	org, att, ok := cutLine(t.Attendee)
-	if !ok || t.Purpose != storage.TokenReply && t.Purpose != storage.TokenBounce {
-		return imip.Binding{}, imip.ErrNoToken
-	}
-	return imip.Binding{Purpose: t.Purpose, Account: t.Account, UID: t.UID, Organizer: calendar.Address(org), Attendee: calendar.Address(att)}, nil
-}
-
-func cutLine(s string) (string, string, bool) {
-	for i := range len(s) {
-		if s[i] == '\n' {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
 }

@@ -1,4 +1,4 @@
-package server
+package imip
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
-	"github.com/kalends/kalends/federation/imip"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 	"github.com/kalends/kalends/storage/storagetest"
@@ -23,7 +22,7 @@ func TestAdmit(t *testing.T) {
 		t.Run(string(e), func(t *testing.T) {
 			t.Parallel()
 			db := storagetest.Open(t, e)
-			p := people{db: db}
+			p := Accounts{DB: db}
 			a, err := db.CreateAccount(t.Context(), storage.Account{Handle: "alice", Emails: []string{"alice@alpha.test"}})
 			if err != nil {
 				t.Fatal(err)
@@ -48,20 +47,20 @@ func TestAdmit(t *testing.T) {
 			for _, c := range []struct {
 				intake, from, method string
 				proven               bool
-				want                 imip.Admission
+				want                 Admission
 			}{
-				{"", "mailto:stranger@far.test", "REQUEST", true, imip.Admit},
-				{"everybody", "mailto:stranger@far.test", "REQUEST", true, imip.Admit},
-				{"known", "mailto:stranger@far.test", "REQUEST", true, imip.Hold},
-				{"known", "mailto:stranger@far.test", "REPLY", true, imip.Admit},
-				{"known", "mailto:sam@far.test", "REQUEST", true, imip.Admit},
-				{"known", "mailto:carl@far.test", "REQUEST", true, imip.Hold},
-				{"known", "mailto:bob@alpha.test", "REQUEST", true, imip.Admit},
-				{"nobody", "mailto:sam@far.test", "REQUEST", true, imip.Hold},
-				{"nobody", "mailto:sam@far.test", "REPLY", true, imip.Admit},
-				{"nobody", "mailto:spam@far.test", "REPLY", true, imip.Drop},
-				{"everybody", "mailto:Spam@Far.test", "REQUEST", false, imip.Drop},
-				{"nobody", "mailto:sam@far.test", "REQUEST", false, imip.Admit}, // held as unproven
+				{"", "mailto:stranger@far.test", "REQUEST", true, Admit},
+				{"everybody", "mailto:stranger@far.test", "REQUEST", true, Admit},
+				{"known", "mailto:stranger@far.test", "REQUEST", true, Hold},
+				{"known", "mailto:stranger@far.test", "REPLY", true, Admit},
+				{"known", "mailto:sam@far.test", "REQUEST", true, Admit},
+				{"known", "mailto:carl@far.test", "REQUEST", true, Hold},
+				{"known", "mailto:bob@alpha.test", "REQUEST", true, Admit},
+				{"nobody", "mailto:sam@far.test", "REQUEST", true, Hold},
+				{"nobody", "mailto:sam@far.test", "REPLY", true, Admit},
+				{"nobody", "mailto:spam@far.test", "REPLY", true, Drop},
+				{"everybody", "mailto:Spam@Far.test", "REQUEST", false, Drop},
+				{"nobody", "mailto:sam@far.test", "REQUEST", false, Admit}, // held as unproven
 			} {
 				set := a.Settings
 				set.MailIntake = c.intake
@@ -74,7 +73,7 @@ func TestAdmit(t *testing.T) {
 				}
 			}
 			// The same mail twice is held once; bytes that are no text do no harm.
-			h := imip.Held{Recipient: "mailto:alice@alpha.test", From: "mailto:x@far.test", Reason: imip.ReasonText, Subject: "s", Text: "t", MessageID: "1@far.test", At: time.Now()}
+			h := Held{Recipient: "mailto:alice@alpha.test", From: "mailto:x@far.test", Reason: ReasonText, Subject: "s", Text: "t", MessageID: "1@far.test", At: time.Now()}
 			for range 2 {
 				if err := p.Keep(t.Context(), h); err != nil {
 					t.Fatal(err)
@@ -114,10 +113,10 @@ func TestEarlyBounce(t *testing.T) {
 				t.Fatalf("claimed %d, %v", len(claimed), err)
 			}
 			d := claimed[0].Delivery
-			bind := imip.Binding{Account: a.ID, UID: "u", Attendee: "mailto:nobody@far.test"}
-			id := imip.DeliveryID(d.WireID, calendar.Address(d.Recipient), "alpha.test")
-			b := bounces{db, s}
-			if err := b.record(t.Context(), bind, id, imip.BounceStatus{Status: "5.1.1"}); err != errStillSent {
+			bind := Binding{Account: a.ID, UID: "u", Attendee: "mailto:nobody@far.test"}
+			id := DeliveryID(d.WireID, calendar.Address(d.Recipient), "alpha.test")
+			b := Returns{db, s}
+			if err := b.record(t.Context(), bind, id, BounceStatus{Status: "5.1.1"}); err != errStillSent {
 				t.Fatalf("while it is being sent: %v", err)
 			}
 			// What others were sent since, however many they are, hides nothing.
@@ -132,7 +131,7 @@ func TestEarlyBounce(t *testing.T) {
 				t.Fatal(err)
 			}
 			done := make(chan error, 1)
-			go func() { done <- b.Bounced(t.Context(), bind, id, imip.BounceStatus{Status: "5.1.1"}) }()
+			go func() { done <- b.Bounced(t.Context(), bind, id, BounceStatus{Status: "5.1.1"}) }()
 			time.Sleep(2 * bouncePause)
 			d.State, d.Transport, d.Status = storage.DeliveryDone, "mail", "1.1"
 			if n, err := db.Finish(t.Context(), []storage.Delivery{d}); err != nil || n != 1 {
