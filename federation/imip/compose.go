@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -69,7 +70,7 @@ func Compose(l Letter) ([]byte, error) {
 			return nil, fmt.Errorf("%w: action URL", ErrConfig)
 		}
 	}
-	ics := foldedBytes(withZones(l.Object, l.Date))
+	ics := foldedBytes(withZones(lowerSchemes(l.Object), l.Date))
 
 	var b bytes.Buffer
 	writeField(&b, "Date", l.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 -0700"))
@@ -150,6 +151,38 @@ func threadID(o *calendar.Object, id string) string {
 func boundary(id, level string) string {
 	h := sha256.Sum256([]byte(level + "\x00" + id))
 	return "=_" + level[:3] + "_" + hex.EncodeToString(h[:15])
+}
+
+// lowerSchemes is the object with every "MAILTO:" of a person in lower case: some
+// programs look for that alone (want 21), and to all it is the same (RFC 3986 §3.1).
+func lowerSchemes(o *calendar.Object) *calendar.Object {
+	lower := func(v string) string {
+		if len(v) > 7 && strings.EqualFold(v[:7], "mailto:") {
+			return "mailto:" + v[7:]
+		}
+		return v
+	}
+	o = o.Clone()
+	for _, c := range o.Components() {
+		for _, p := range c.Props {
+			if p.Name() != "ORGANIZER" && p.Name() != "ATTENDEE" {
+				continue
+			}
+			if v := p.Value(); lower(v) != v {
+				p.SetValue(lower(v))
+			}
+			for _, q := range slices.Clone(p.Params()) {
+				values := slices.Clone(q.Values)
+				for i, v := range values {
+					values[i] = lower(v)
+				}
+				if !slices.Equal(values, q.Values) {
+					p.SetParam(q.Name, values...)
+				}
+			}
+		}
+	}
+	return o
 }
 
 // foldedBytes is the object as text whose lines have at most 75 octets, end
