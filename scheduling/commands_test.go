@@ -2,6 +2,8 @@ package scheduling_test
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/scheduling/itip"
+	"github.com/kalends/kalends/server"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -60,7 +63,7 @@ func (s *script) makeAccount(f []string, opt map[string]string) {
 }
 
 // set: set NAME [auto=MODE] [disabled=yes|no] [default=CALENDAR] [tasks=CALENDAR] [busy=hidden]
-// [alarms=owner|everybody|nobody] [book-by=A,B] [book-days=N] [capacity=N]
+// [alarms=owner|everybody|nobody] [mail-from=everybody|known|nobody] [book-by=A,B] [book-days=N] [capacity=N]
 // [read-proxies=A,B|none] [write-proxies=A,B|none].
 func (s *script) set(f []string, opt map[string]string) {
 	a := s.w.account(f[0])
@@ -74,6 +77,9 @@ func (s *script) set(f []string, opt map[string]string) {
 	}
 	if v, ok := opt["alarms"]; ok {
 		set.EmailAlarms = strings.TrimPrefix(v, "owner")
+	}
+	if v, ok := opt["mail-from"]; ok {
+		set.MailIntake = v
 	}
 	if v, ok := opt["tasks"]; ok {
 		set.DefaultTasks = v
@@ -189,7 +195,7 @@ func (s *script) ifMatch(user, path string, opt map[string]string) []string {
 }
 
 // put USER PATH FILE [silent] [import] [if-match=noted|current|*|TAG]
-// [if-none-match=*] [if-tag=noted|current].
+// [if-none-match=*] [if-tag=noted|current] [times=N].
 func (s *script) put(f []string, opt map[string]string) {
 	o := s.object(f[2])
 	p := scheduling.Put{Actor: s.actor(f[0], opt), Key: s.key(f[0], f[1]), Data: o.Bytes(), IfMatch: s.ifMatch(f[0], f[1], opt), IfScheduleTag: s.ifTag(f[0], f[1], opt), RequestID: "test"}
@@ -204,7 +210,17 @@ func (s *script) put(f []string, opt map[string]string) {
 			p.NoScheduling = true
 		}
 	}
-	s.result, s.err = s.w.svc.Put(bg, p)
+	times := 1
+	if v := opt["times"]; v != "" {
+		n, err := strconv.Atoi(v)
+		s.check(err)
+		times = n
+	}
+	for range times {
+		if s.result, s.err = s.w.svc.Put(bg, p); s.err != nil {
+			return
+		}
+	}
 }
 
 // delete USER PATH [silent] [import] [if-match=…] [if-tag=…].
@@ -274,4 +290,21 @@ func (s *script) corrupt(user, uid string) {
 // declined: decline-counter USER UID FILE [comment=WORD].
 func (s *script) declined(f []string, opt map[string]string) scheduling.CounterAnswer {
 	return scheduling.CounterAnswer{Actor: s.w.actor(f[0]), Counter: s.object(f[2]), Comment: opt["comment"], RequestID: "test"}
+}
+
+// acceptCounter: accept-counter USER UID FILE: the organizer takes what was
+// proposed.
+func (s *script) acceptCounter(f []string) {
+	row := s.must(f[0], "@"+f[1])
+	next, err := itip.AcceptCounter(s.w.parse(row.Data), s.object(f[2]))
+	s.check(err)
+	s.result, s.err = s.w.svc.Put(bg, scheduling.Put{Actor: s.w.actor(f[0]), Key: row.ObjectKey, Data: next.Bytes(), IfMatch: []string{row.ETag}, RequestID: "test"})
+}
+
+// leave: leave USER to=HEIR|cancel: an administrator removes the account.
+func (s *script) leave(f []string, opt map[string]string) {
+	cfg := server.DefaultConfig()
+	cfg.DataDir = s.t.TempDir()
+	a := server.NewAdmin(s.w.db, cfg, "test", slog.New(slog.DiscardHandler))
+	_, s.err = a.RemoveUser(bg, f[0], server.Removal{TransferTo: opt["to"], CancelMeetings: slices.Contains(f, "cancel")})
 }

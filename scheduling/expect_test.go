@@ -82,8 +82,12 @@ func (s *script) expect(what string, f []string, opt map[string]string) {
 		s.busy(f)
 	case "freebusy": // freebusy ASKER FROM TO ADDRESS=STATUS[/PERIOD]... through the outbox
 		s.freeBusy(f, opt)
+	case "sees": // sees NAME OWNER/CALENDAR FILE|nothing by=get|export|query [from= to=] [word=W]
+		s.sees(f, opt)
 	default:
-		s.fail("unknown expectation")
+		if !s.expectMail(what, f) {
+			s.fail("unknown expectation")
+		}
 	}
 }
 
@@ -178,6 +182,18 @@ func (s *script) remote(a calendar.Address, want []string, opt map[string]string
 	if name := opt["file"]; name != "" {
 		s.compare(name, s.w.parse(string(last.Body)))
 	}
+	if fields := opt["changes"]; fields != "" {
+		var got []string
+		for _, c := range last.Changes {
+			got = append(got, c.Field)
+		}
+		s.equal(strings.Join(got, ","), fields)
+	}
+	stamp := s.w.parse(string(last.Body)).Components()[0].Value("DTSTAMP")
+	if last.UID != "" && opt["stamp"] == "newer" && stamp <= s.stamps[string(a)+last.UID] {
+		s.fail("DTSTAMP %s is not newer than %s", stamp, s.stamps[string(a)+last.UID])
+	}
+	s.stamps[string(a)+last.UID] = stamp
 	if by := opt["sent-by"]; by != "" {
 		want := calendar.Address("")
 		if by != "none" {

@@ -44,7 +44,7 @@ func TestScenarios(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s := &script{t: t, engine: e, a: a, update: update, seen: map[string]int{}, noted: map[string][2]string{}}
+				s := &script{t: t, engine: e, a: a, update: update, seen: map[string]int{}, noted: map[string][2]string{}, stamps: map[string]string{}}
 				s.play(string(a.Comment))
 				if update && !t.Failed() {
 					if err := os.WriteFile(f, txtar.Format(a), 0o644); err != nil {
@@ -66,10 +66,13 @@ type script struct {
 	line    string
 	seen    map[string]int       // inbox items already looked at, by user
 	noted   map[string][2]string // etag and schedule tag, by user and UID
+	stamps  map[string]string    // DTSTAMP of the last message looked at, by address and UID
 	err     error                // of the last change
 	result  scheduling.Result
 	results []scheduling.RecipientResult
 	options []func(*scheduling.Config)
+	gateway bool // see post
+	signs   bool
 }
 
 // sources are what the comment of a scenario must name one of.
@@ -101,6 +104,7 @@ func (s *script) play(text string) {
 					set(c)
 				}
 			})
+			s.w.post.gateway, s.w.post.signed = s.gateway, s.signs
 		}
 		s.command(f[0], f[1:])
 		if s.t.Failed() {
@@ -166,6 +170,10 @@ func (s *script) config(f []string) {
 		d, err := time.ParseDuration(f[1])
 		s.check(err)
 		s.options = append(s.options, func(c *scheduling.Config) { c.HoldDelete = d })
+	case "mail": // mail gateway|signed...
+		for _, x := range f[1:] {
+			s.gateway, s.signs = s.gateway || x == "gateway", s.signs || x == "signed"
+		}
 	default:
 		s.fail("unknown setting")
 	}
@@ -220,6 +228,20 @@ func (s *script) command(name string, f []string) {
 		s.err = s.w.svc.DeclineCounter(bg, s.declined(f, opt))
 	case "deliver":
 		s.deliver(f, opt)
+	case "mail":
+		s.mail(f, opt)
+	case "dav":
+		s.dav(f)
+	case "share":
+		s.share(f)
+	case "accept-counter":
+		s.acceptCounter(f)
+	case "leave":
+		s.leave(f, opt)
+	case "press":
+		s.press(f, opt)
+	case "block":
+		s.check(s.w.db.BlockSender(bg, s.w.account(f[0]).ID, address(f[1]).Key()))
 	case "bounce":
 		// The newest delivery to the attendee came back.
 		list, err := s.w.db.Deliveries(bg, storage.DeliveryFilter{Account: s.w.account(f[0]).ID, UID: f[1], Limit: 100})
@@ -270,6 +292,8 @@ func condition(err error) string {
 	switch {
 	case err == nil:
 		return ""
+	case mailCondition(err) != "":
+		return mailCondition(err)
 	case errors.As(err, &e) && e.Precond:
 		return "precondition"
 	case errors.As(err, &e) && e.Condition != "":
@@ -329,13 +353,7 @@ func (s *script) object(name string) *calendar.Object {
 func (s *script) compare(name string, o *calendar.Object) {
 	got := normal(o)
 	if s.update {
-		for i := range s.a.Files {
-			if s.a.Files[i].Name == name {
-				s.a.Files[i].Data = []byte(got)
-				return
-			}
-		}
-		s.a.Files = append(s.a.Files, txtar.File{Name: name, Data: []byte(got)})
+		s.write(name, got)
 		return
 	}
 	want := normal(s.object(name))
@@ -345,6 +363,17 @@ func (s *script) compare(name string, o *calendar.Object) {
 	if got != want {
 		s.fail("%s differs\n%s", name, difference(want, got))
 	}
+}
+
+// write sets a file of the archive.
+func (s *script) write(name, text string) {
+	for i := range s.a.Files {
+		if s.a.Files[i].Name == name {
+			s.a.Files[i].Data = []byte(text)
+			return
+		}
+	}
+	s.a.Files = append(s.a.Files, txtar.File{Name: name, Data: []byte(text)})
 }
 
 // difference marks the lines that only one of two texts has.

@@ -1,6 +1,7 @@
 package scheduling_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -29,6 +30,7 @@ type world struct {
 	svc   *scheduling.Service
 	clock *storagetest.Clock
 	net   *network
+	post  *post
 }
 
 // chance is randomness that is the same in every run.
@@ -60,12 +62,14 @@ func newWorld(tb testing.TB, e storagetest.Engine, set func(*scheduling.Config))
 	w := &world{tb: tb, clock: storagetest.NewClock(), net: newNetwork()}
 	rand := &chance{}
 	w.db = storagetest.OpenWith(tb, e, storage.Options{Clock: w.clock.Now, Rand: rand})
-	c := scheduling.Config{Node: "test", Now: w.clock.Now, Rand: rand, RetryExpiry: 24 * time.Hour, ProdID: "-//Kalends//Test//EN",
+	c := scheduling.Config{Node: "test", LinkSecret: bytes.Repeat([]byte("s"), 32), Now: w.clock.Now, Rand: rand, RetryExpiry: 24 * time.Hour, ProdID: "-//Kalends//Test//EN",
 		Limits: calendar.DefaultLimits(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	if set != nil {
 		set(&c)
 	}
 	w.svc = scheduling.New(w.db, w.net, c)
+	w.post = newPost(w)
+	w.net.mail = w.post.out
 	w.must(w.db.AddDomain(bg, "example.com"))
 	w.accounts(6)
 	return w
@@ -195,6 +199,7 @@ type network struct {
 	got   []parcel
 	wires []string // ids of everything that was put on the wire, repeats included
 	busy  map[string]string
+	mail  scheduling.Transport // writes letters
 }
 
 type parcel struct {
@@ -213,6 +218,7 @@ func (n *network) set(who, mode string) {
 // Send implements scheduling.Transport. Modes:
 //
 //	up           the message arrives: 2.0
+//	mail         its people have e-mail only: letters are written
 //	down         no connection: an error for all, nothing arrives
 //	lost-answer  it arrives, but the answer does not
 //	busy         a temporary answer for all; the next attempt is a new message
@@ -226,6 +232,9 @@ func (n *network) Send(_ context.Context, p scheduling.Parcel) ([]scheduling.Rec
 		return nil, fmt.Errorf("connection refused by %s", p.Domain)
 	}
 	n.wires = append(n.wires, p.WireID)
+	if mode == "mail" {
+		return n.byMail(p)
+	}
 	var out []scheduling.RecipientResult
 	for _, a := range p.Recipients {
 		m := mode
@@ -253,6 +262,17 @@ func (n *network) Send(_ context.Context, p scheduling.Parcel) ([]scheduling.Rec
 		return nil, fmt.Errorf("%s went away before it answered", p.Domain)
 	}
 	return out, nil
+}
+
+// byMail sends letters; what the mail server took has arrived.
+func (n *network) byMail(p scheduling.Parcel) ([]scheduling.RecipientResult, error) {
+	out, err := n.mail.Send(bg, p)
+	for _, r := range out {
+		if strings.HasPrefix(r.Status, "1") {
+			n.got = append(n.got, parcel{p, r.Recipient})
+		}
+	}
+	return out, err
 }
 
 // FreeBusy implements scheduling.Transport with the periods a test gave.

@@ -89,6 +89,7 @@ func (a *Admin) checkSchema(ctx context.Context) error {
 func (a *Admin) service() *scheduling.Service {
 	c := SchedulingConfig(&a.cfg, a.log)
 	c.HoldDelete = -1
+	c.Now = a.db.Now
 	c.Node = "command"
 	return scheduling.New(a.db, queueOnly{}, c)
 }
