@@ -75,11 +75,11 @@ func (t *Transport) Send(ctx context.Context, p scheduling.Parcel) ([]scheduling
 		switch d.Disposition {
 		case ischedule.Done:
 			out = append(out, r)
-			if policy == Both {
+			if policy == Both && !p.NoMail {
 				copies = append(copies, r.Recipient)
 			}
 		case ischedule.Retry:
-			if p.Last && policy != IScheduleOnly && t.Mail != nil {
+			if p.Last && policy != IScheduleOnly && t.Mail != nil && !p.NoMail {
 				instead(r)
 				continue
 			}
@@ -128,10 +128,17 @@ func (t *Transport) copies(ctx context.Context, p scheduling.Parcel, to []calend
 
 // mail sends by iMIP, with what was tried before in the trace.
 func (t *Transport) mail(ctx context.Context, p scheduling.Parcel, to []calendar.Address, before map[string][]scheduling.Step, first ...scheduling.Step) ([]scheduling.RecipientResult, error) {
-	if t.Mail == nil {
+	why := ""
+	switch {
+	case p.NoMail && p.Kind != scheduling.KindAlarm:
+		why = "the sender's settings: nothing goes by mail"
+	case t.Mail == nil:
+		why = "no mail server is configured (smtp_url)"
+	}
+	if why != "" {
 		out := make([]scheduling.RecipientResult, len(to))
 		for i, a := range to {
-			out[i] = scheduling.RecipientResult{Recipient: a, Status: "5.2;No way to deliver to this user", Detail: "no mail server is configured (smtp_url)", Trace: append(first, before[a.Key()]...)}
+			out[i] = scheduling.RecipientResult{Recipient: a, Status: "5.2;No way to deliver to this user", Detail: why, Trace: append(first, before[a.Key()]...)}
 		}
 		return out, nil
 	}

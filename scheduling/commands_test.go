@@ -63,7 +63,7 @@ func (s *script) makeAccount(f []string, opt map[string]string) {
 }
 
 // set: set NAME [auto=MODE] [disabled=yes|no] [default=CALENDAR] [tasks=CALENDAR] [busy=hidden]
-// [alarms=owner|everybody|nobody] [mail-from=everybody|known|nobody] [book-by=A,B] [book-days=N] [capacity=N]
+// [alarms=owner|everybody|nobody] [mail-from=everybody|known|nobody] [mail=never|yes] [book-by=A,B] [book-days=N] [capacity=N]
 // [read-proxies=A,B|none] [write-proxies=A,B|none].
 func (s *script) set(f []string, opt map[string]string) {
 	a := s.w.account(f[0])
@@ -77,6 +77,9 @@ func (s *script) set(f []string, opt map[string]string) {
 	}
 	if v, ok := opt["alarms"]; ok {
 		set.EmailAlarms = strings.TrimPrefix(v, "owner")
+	}
+	if v, ok := opt["mail"]; ok {
+		set.NoMail = v == "never"
 	}
 	if v, ok := opt["mail-from"]; ok {
 		set.MailIntake = v

@@ -86,6 +86,7 @@ type Parcel struct {
 	Changes        []itip.FieldChange
 	Attempt        int       // 1 for the first
 	Queued         time.Time // when the change was made
+	NoMail         bool      // the originator's settings: never by mail
 	Last           bool      // no retry will follow: fall back now if policy allows
 	RequestID      string
 	Passed         []string // see Inbound

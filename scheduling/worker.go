@@ -3,6 +3,7 @@ package scheduling
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -139,10 +140,12 @@ func (s *Service) carry(ctx context.Context, g []storage.Claimed) (there bool) {
 		if by.ID != 0 {
 			p.SentBy, p.SentByName = Actor{Account: storage.Account{ID: first.Message.Account}, By: by}.sentBy(), by.DisplayName
 		}
-		if a, e := s.db.AccountByID(ctx, first.Message.Account); e == nil {
-			p.OriginatorName = a.DisplayName
+		a, e := s.db.AccountByID(ctx, first.Message.Account)
+		if p.OriginatorName, p.NoMail = a.DisplayName, a.Settings.NoMail; e != nil && !errors.Is(e, storage.ErrNotFound) {
+			err = e // whether a mail may go is not known
+		} else {
+			res, err = s.transport.Send(ctx, p)
 		}
-		res, err = s.transport.Send(ctx, p)
 	}
 	if ctx.Err() != nil && err != nil {
 		return false // shutting down: the lease runs out and another worker takes over

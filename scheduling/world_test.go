@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/federation"
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
 	"github.com/kalends/kalends/storage/storagetest"
@@ -69,7 +70,7 @@ func newWorld(tb testing.TB, e storagetest.Engine, set func(*scheduling.Config))
 	}
 	w.svc = scheduling.New(w.db, w.net, c)
 	w.post = newPost(w)
-	w.net.mail = w.post.out
+	w.net.mail = &federation.Transport{Mail: w.post.out, Now: w.clock.Now}
 	w.must(w.db.AddDomain(bg, "example.com"))
 	w.accounts(6)
 	return w

@@ -56,6 +56,7 @@ type Settings struct {
 	DefaultTasks    string `json:"default_tasks,omitempty"`    // collection name for VTODO; "" = tasks
 	Availability    string `json:"availability,omitempty"`     // VAVAILABILITY object (RFC 7953)
 	MailIntake      string `json:"mail_intake,omitempty"`      // everybody, known, nobody
+	NoMail          bool   `json:"no_mail,omitempty"`          // invitations and answers never go out by mail
 	EmailAlarms     string `json:"email_alarms,omitempty"`     // EMAIL alarms go to: "" = the owner, everybody (whom they name), nobody
 
 	// Rooms and resources: what is booked by itself.

@@ -24,6 +24,7 @@ type settingsPage struct {
 	Zones        []string
 	BusyVisible  bool
 	Reminders    bool // EMAIL alarms are sent
+	NoMail       bool // invitations never go by mail
 	MailIntake   string
 	Intakes      []choice
 	AppPasswords []appPassword
@@ -66,7 +67,7 @@ func (q *request) showSettings(status int, edit func(*settingsPage)) error {
 		return err
 	}
 	p := settingsPage{Name: q.user.DisplayName, Handle: q.user.Handle, Emails: q.user.Emails, Zones: commonZones, BusyVisible: !q.user.Settings.HideFreeBusy,
-		Reminders: q.user.Settings.EmailAlarms != scheduling.AlarmsNobody}
+		Reminders: q.user.Settings.EmailAlarms != scheduling.AlarmsNobody, NoMail: q.user.Settings.NoMail}
 	if sh.zoneFrom != "" {
 		p.Zone = sh.zone.String()
 	}
@@ -125,6 +126,7 @@ func (q *request) saveProfile() error {
 	}
 	set := q.user.Settings
 	set.DefaultCalendar, set.MailIntake, set.HideFreeBusy = main.Name, intake, q.PostForm.Get("busy") == ""
+	set.NoMail = q.PostForm.Get("no-mail") != ""
 	// Whom else than the owner they may reach is the administrator's to say.
 	if on := q.PostForm.Get("reminders") != ""; !on {
 		set.EmailAlarms = scheduling.AlarmsNobody

@@ -17,10 +17,10 @@ func TestProfile(t *testing.T) {
 	w.account("alice", nil)
 	b := w.signedIn("alice")
 	b.get("/settings").want(t, 200, `value="Alice"`, `value="Europe/Berlin"`, `name="busy" value="1" checked`, `name="reminders" value="1" checked`, "alice@alpha.test")
-	form := url.Values{"name": {"Alice <A>"}, "calendar": {"calendar"}, "zone": {"america/new_york"}, "intake": {"known"}}
+	form := url.Values{"name": {"Alice <A>"}, "calendar": {"calendar"}, "zone": {"america/new_york"}, "intake": {"known"}, "no-mail": {"1"}}
 	b.post("/settings/profile", form).want(t, 303)
 	a := w.mustAccount("alice")
-	if a.DisplayName != "Alice <A>" || !a.Settings.HideFreeBusy || a.Settings.MailIntake != "known" || a.Settings.DefaultCalendar != "calendar" || a.Settings.EmailAlarms != "nobody" {
+	if a.DisplayName != "Alice <A>" || !a.Settings.HideFreeBusy || a.Settings.MailIntake != "known" || a.Settings.DefaultCalendar != "calendar" || a.Settings.EmailAlarms != "nobody" || !a.Settings.NoMail {
 		t.Errorf("stored: %+v", a)
 	}
 	c, err := w.db.CollectionByName(t.Context(), a.ID, "calendar")
@@ -28,7 +28,7 @@ func TestProfile(t *testing.T) {
 		t.Errorf("zone %q %q %v", c.TimezoneID, c.Timezone, err)
 	}
 	page := b.get("/settings?done=saved")
-	page.want(t, 200, "Saved.", "Alice &lt;A&gt;", `name="busy" value="1">`, "America/New_York")
+	page.want(t, 200, "Saved.", "Alice &lt;A&gt;", `name="busy" value="1">`, `name="no-mail" value="1" checked`, "America/New_York")
 	for _, bad := range []url.Values{{"calendar": {"tasks"}}, {"calendar": {"none"}}, {"zone": {"Mars/Base"}}} {
 		f := url.Values{"name": {"A"}, "calendar": {"calendar"}, "intake": {"known"}}
 		for k, v := range bad {
