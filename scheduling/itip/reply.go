@@ -34,6 +34,9 @@ func processReply(m, current *calendar.Object, p Policy, self calendar.AddressSe
 	for _, k := range r.s.order {
 		r.single(k)
 	}
+	if r.crowd {
+		return Outcome{Status: statusNoAuthority}, nil
+	}
 	out := Outcome{Status: statusSuccess, Replier: calendar.Address(who.Value())}
 	if l := r.anyLine(key); l != nil {
 		out.Replier = calendar.Address(l.Value())
@@ -94,7 +97,12 @@ type replying struct {
 	stamps map[string]Stamp
 	news   bool
 	added  []calendar.Address // delegates to be invited
+	crowd  bool               // he hands over to more people than one may
 }
+
+// Whom an attendee names is written to in the organizer's name, so one answer must
+// not become mail for many (abuse A34): he may name a few, and each of them one.
+const maxDelegates = 5
 
 func (r *replying) invited(key string) bool { return r.anyLine(key) != nil }
 
@@ -124,6 +132,19 @@ func (r *replying) delegate(who *calendar.Property) bool {
 
 func (r *replying) addDelegate(c *calendar.Component, a calendar.Address, by *calendar.Property) {
 	if line(c, a.Key()) != nil {
+		return
+	}
+	most := maxDelegates
+	if len(by.ParamValues("DELEGATED-FROM")) > 0 {
+		most = 1
+	}
+	for _, l := range c.All("ATTENDEE") {
+		if slices.Contains(paramKeys(l, "DELEGATED-FROM"), personKey(by)) {
+			most--
+		}
+	}
+	if most <= 0 {
+		r.crowd = true
 		return
 	}
 	l := calendar.NewProperty("ATTENDEE", string(a), calendar.NewParam("PARTSTAT", "NEEDS-ACTION"),
