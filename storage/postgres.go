@@ -17,6 +17,8 @@ type postgres struct {
 	pool *pgxpool.Pool
 	d    *dialect
 	wait time.Duration // for a free connection
+
+	lines pgPutLines
 }
 
 func openPostgres(ctx context.Context, rawURL string, o Options, d *dialect) (*postgres, error) {

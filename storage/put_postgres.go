@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -20,7 +21,7 @@ const (
 	pgBump = ` WHERE account_id = $1 AND id = $2 AND deleting = 0`
 	pgSays = ` RETURNING account_id, id, kind, seq, `
 
-	pgThere = `(SELECT count(*) FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4)`
+	pgThere = `CASE WHEN EXISTS (SELECT 1 FROM object o WHERE o.account_id = $1 AND o.collection_id = $2 AND o.name = $4) THEN 1 ELSE 0 END`
 
 	pgCount = `WITH bump AS (UPDATE collection SET seq = seq + 1, tag = $3, bytes = bytes + CAST($9 AS BIGINT)`
 
@@ -32,11 +33,13 @@ const (
 		flags = $12, sequence = $13, seq = b.seq, modified = $14, extra = $15, data = $16
 		FROM bump b WHERE object.account_id = $1 AND object.collection_id = $2 AND object.name = $4 AND object.flags & 16 = 0 AND object.uid = $5`
 
-	// None stored means that a condition did not hold: the division fails and
-	// everything is undone.
-	pgJournal = ` RETURNING 1), log AS (INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at)
+	pgJournal = `), log AS (INSERT INTO journal (account_id, collection_id, seq, name, deleted, tag, at)
 		SELECT b.account_id, b.id, b.seq, $4, 0, $3, CAST($14 AS BIGINT) FROM bump b)
-		SELECT b.seq, b.there, 1 / (SELECT count(*) FROM store) FROM bump b`
+		SELECT b.seq, b.there, `
+	// None stored means that a condition did not hold: the division fails and
+	// everything is undone. An insertion that replaces nothing fails by itself.
+	pgStored = ` RETURNING 1` + pgJournal + `1 / COALESCE((SELECT 1 FROM store), 0) FROM bump b`
+	pgSure   = pgJournal + `1 FROM bump b`
 )
 
 // pgPut is the statement of a plain PUT under a condition; the values of Seen
@@ -48,13 +51,13 @@ func pgPut(c putCondition, seen bool) string {
 	}
 	switch c {
 	case putNone:
-		return pgCount + pgBump + guard + pgSays + `0 AS there)` + pgInsert + pgJournal
+		return pgCount + pgBump + guard + pgSays + `0 AS there)` + pgInsert + pgSure
 	case putAny:
-		return pgCount + pgOld + pgBump + guard + pgSays + `1 AS there)` + pgUpdate + pgJournal
+		return pgCount + pgOld + pgBump + guard + pgSays + `1 AS there)` + pgUpdate + pgStored
 	case putMatch:
-		return pgCount + pgOld + pgBump + guard + pgSays + `1 AS there)` + pgUpdate + ` AND object.etag = $` + strconv.Itoa(next) + pgJournal
+		return pgCount + pgOld + pgBump + guard + pgSays + `1 AS there)` + pgUpdate + ` AND object.etag = $` + strconv.Itoa(next) + pgStored
 	}
-	return pgCount + pgOld + pgBump + guard + pgSays + pgThere + ` AS there)` + pgInsert + putReplace + pgJournal
+	return pgCount + pgOld + pgBump + guard + pgSays + pgThere + ` AS there)` + pgInsert + putReplace + pgStored
 }
 
 const pgPutArgs = 16
@@ -71,6 +74,71 @@ var pgPuts = func() (texts [4][2]string) {
 // lock_timeout, so that the server gives up first and says why.
 const pgPutWait = 20 * time.Second
 
+// pgPutJob is a plain PUT and what became of it.
+type pgPutJob struct {
+	ctx  context.Context // only its end and its counter of statements
+	put  *PlainPut
+	text string
+	args []any
+	out  *PlainResult
+	err  error
+	turn chan []*pgPutJob // the turn, with those who go along; see pgPutLines
+}
+
+// pgPutLines are the plain PUTs of this node, by collection. Two that meet in a
+// collection would wait for each other in the database, each with a connection
+// in its hands. Here only one of them has the turn; whoever comes
+// meanwhile waits, and the first of those takes the others along, in one
+// transaction and one round trip.
+type pgPutLines struct {
+	mu   sync.Mutex
+	wait map[CollectionKey][]*pgPutJob // there is an entry while somebody has the turn
+}
+
+const (
+	pgPutCompany = 32      // PUTs in one transaction
+	pgPutOctets  = 4 << 20 // and of data in it, but for the last
+)
+
+// enter waits for the turn or, with turn nil, for the end of the job.
+func (l *pgPutLines) enter(key CollectionKey, job *pgPutJob) (turn []*pgPutJob) {
+	alone := []*pgPutJob{job}
+	l.mu.Lock()
+	line, busy := l.wait[key]
+	if busy {
+		job.turn = make(chan []*pgPutJob, 1)
+		l.wait[key] = append(line, job)
+	} else {
+		if l.wait == nil {
+			l.wait = map[CollectionKey][]*pgPutJob{}
+		}
+		l.wait[key] = nil
+	}
+	l.mu.Unlock()
+	if !busy {
+		return alone
+	}
+	return <-job.turn
+}
+
+// leave hands the turn to the first who waits.
+func (l *pgPutLines) leave(key CollectionKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := l.wait[key]
+	if len(line) == 0 {
+		delete(l.wait, key)
+		return
+	}
+	n, octets := 0, 0
+	for n < len(line) && n < pgPutCompany && octets < pgPutOctets {
+		octets += len(line[n].put.Object.Data)
+		n++
+	}
+	l.wait[key] = append([]*pgPutJob(nil), line[n:]...)
+	line[0].turn <- line[:n:n]
+}
+
 // putPlain is one attempt of DB.PutPlain; out.Seq stays 0 when there is no
 // such collection.
 func (p *postgres) putPlain(ctx context.Context, put *PlainPut, now int64, out *PlainResult) error {
@@ -85,21 +153,77 @@ func (p *postgres) putPlain(ctx context.Context, put *PlainPut, now int64, out *
 	if condition == putMatch {
 		args = append(args, put.IfMatch)
 	}
-	text := pgPuts[condition][seen]
+	job := &pgPutJob{ctx: ctx, put: put, text: pgPuts[condition][seen], args: args, out: out}
+	key := CollectionKey{Account: o.Account, ID: o.ID}
+	if turn := p.lines.enter(key, job); turn != nil {
+		defer func() {
+			p.lines.leave(key)
+			for _, j := range turn {
+				if j != job {
+					j.turn <- nil
+				}
+			}
+		}()
+		p.putTogether(ctx, turn)
+	}
+	return job.err
+}
+
+// putTogether runs PUTs of one collection in one transaction. When one of them
+// fails by what it asks for, nothing of it has been stored, and each is tried
+// by itself.
+func (p *postgres) putTogether(ctx context.Context, jobs []*pgPutJob) {
+	list := make([]*pgPutJob, 0, len(jobs))
+	for _, j := range jobs {
+		j.err = j.ctx.Err()
+		if j.err == nil {
+			j.err = ErrUnavailable // unless this function ends
+			list = append(list, j)
+		}
+	}
+	if len(list) > 1 {
+		ctx = context.WithoutCancel(ctx)
+	}
+	err := p.putOnce(ctx, list)
+	again := false
+	if err != nil && len(list) > 1 {
+		f := classify(err)
+		again = f == failureUnique || f == failureGuard
+	}
+	for _, j := range list {
+		if j.err = err; err == nil {
+			continue
+		}
+		j.out.Seq, j.out.Created = 0, false
+		if again {
+			j.err = p.putOnce(ctx, []*pgPutJob{j})
+		}
+	}
+}
+
+// putOnce is one transaction.
+func (p *postgres) putOnce(ctx context.Context, jobs []*pgPutJob) error {
+	if len(jobs) == 0 {
+		return nil
+	}
 	return p.within(ctx, pgPutWait, p.d, func(ctx context.Context, s session) error {
-		r, err := s.query(ctx, text, args...)
-		if err != nil {
+		list := make([]reading, len(jobs))
+		for i, j := range jobs {
+			count(j.ctx, 1)
+			list[i] = reading{j.text, j.args, j.take}
+		}
+		return s.(pgRead).together(uncounted(ctx), list)
+	})
+}
+
+func (j *pgPutJob) take(r rows) error {
+	if r.Next() {
+		var there, stored int64
+		if err := r.Scan(&j.out.Seq, &there, &stored); err != nil {
 			return err
 		}
-		defer r.Close()
-		if r.Next() {
-			var there, stored int64
-			if err := r.Scan(&out.Seq, &there, &stored); err != nil {
-				return err
-			}
-			out.Created = there == 0
-		}
-		r.Close()
-		return r.Err()
-	})
+		j.out.Created = there == 0
+	}
+	r.Close()
+	return r.Err()
 }

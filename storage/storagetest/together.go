@@ -18,7 +18,11 @@ func testPutTogether(t *testing.T, db *storage.DB) {
 	apply(t, db, put(object(k, "old.ics", "old", "e0")))
 	const writers, rounds = 16, 6
 	var stored, refused, matched atomic.Int64
-	seqs := make(chan int64, writers*rounds)
+	type change struct {
+		name string
+		seq  int64
+	}
+	changes := make(chan change, writers*rounds)
 	parallel(writers, func(w int) {
 		for r := range rounds {
 			p := storage.PlainPut{Object: object(k, fmt.Sprintf("%d-%d.ics", w, r), fmt.Sprintf("u%d-%d", w, r), "e"), IfNone: true}
@@ -41,16 +45,17 @@ func testPutTogether(t *testing.T, db *storage.DB) {
 			if w%4 == 3 {
 				matched.Add(1)
 			}
-			seqs <- res.Seq
+			changes <- change{p.Object.Name, res.Seq}
 		}
 	})
-	close(seqs)
-	seen := map[int64]bool{1: true}
-	for s := range seqs {
-		if seen[s] {
-			t.Errorf("change %d was given twice", s)
+	close(changes)
+	seen, last := map[int64]bool{1: true}, map[string]int64{"old.ics": 1}
+	for c := range changes {
+		if seen[c.seq] {
+			t.Errorf("change %d was given twice", c.seq)
 		}
-		seen[s] = true
+		seen[c.seq] = true
+		last[c.name] = max(last[c.name], c.seq)
 	}
 	if want := int64(writers/4*rounds + rounds); stored.Load()-matched.Load() != want {
 		t.Errorf("%d stored besides the changed one, not %d", stored.Load()-matched.Load(), want)
@@ -61,14 +66,16 @@ func testPutTogether(t *testing.T, db *storage.DB) {
 	c, err := db.CollectionByName(bg, a.ID, "calendar")
 	ok(t, err)
 	equal(t, "changes", c.Seq, int64(len(seen)))
-	n := 0
+	n, octets := 0, int64(0)
 	for o, err := range db.List(bg, k, storage.ColumnsMeta) {
 		ok(t, err)
 		n++
-		if !seen[o.Seq] {
-			t.Errorf("%s has change %d, which nobody was told of", o.Name, o.Seq)
+		octets += int64(len(object(k, o.Name, o.UID, o.ETag).Data))
+		if last[o.Name] != o.Seq {
+			t.Errorf("%s has change %d, and its writer was told %d", o.Name, o.Seq, last[o.Name])
 		}
 	}
+	equal(t, "octets", c.Bytes, octets)
 	equal(t, "objects", int64(n), 1+stored.Load()-matched.Load())
 	set, err := db.Changes(bg, k, "", 0)
 	ok(t, err)
