@@ -186,7 +186,7 @@ func (q *request) multiget(rep *davxml.CalendarMultiget) error {
 			continue
 		}
 		k := 0
-		for o, err := range q.h.db.Get(q.ctx, sub.found.Collection.CollectionKey, names, cols) {
+		for o, err := range q.h.db.Named(q.ctx, sub.found.Collection, names, cols) {
 			if err != nil {
 				return q.abort(m, err)
 			}
@@ -441,7 +441,7 @@ func (q *request) candidates(over []*request, sel storage.ObjectQuery, w *calend
 		case !listed, len(names) > 500: // which names would take more than one statement for
 			find(sel)(yield)
 		default:
-			for o, err := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, names, sel.Columns) {
+			for o, err := range q.h.db.Named(q.ctx, q.found.Collection, names, sel.Columns) {
 				if (err != nil || !o.Missing()) && !yield(o, err) {
 					return
 				}

@@ -119,7 +119,8 @@ func TestStatements(t *testing.T) {
 			if c.name == "multiget" {
 				many -= 1000/500 - 1 // storage.DB.Get asks for 500 names at a time
 			}
-			if few != many || many > c.most {
+			// A few objects may be kept whole, many are read (see storage.DB.Named).
+			if few > many || many > few+1 || many > c.most {
 				t.Errorf("%s: %d statements for 10 members, %d for 1000, at most %d wanted", c.name, few, many, c.most)
 			}
 			if large <= small {

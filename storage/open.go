@@ -91,6 +91,7 @@ type DB struct {
 	calendars calendarCache
 	contents  contentsCache
 	listings  listings
+	bodies    bodies
 
 	randMu sync.Mutex
 	rand   *bufio.Reader
