@@ -236,6 +236,50 @@ func TestInboundRefusals(t *testing.T) {
 	}
 }
 
+// ischedule.md §6: of several faults the first of the table is reported. A request
+// has one of every row; they are mended from the top, and the next one shows.
+func TestInboundOrder(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *HandlerConfig) {
+		c.Capabilities.MaxRecipients, c.Capabilities.MaxContentLength = 1, 4096
+		c.Capabilities.MinDate = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+		c.Peer = func(d string) Peer { return Peer{Blocked: d == "west.example"} }
+	})
+	// The times of this one are too early, and it has more than that.
+	early := vevent("REQUEST", orgAlice, attBob)
+	r := invitation(strings.Repeat("x", 5000)).set("iSchedule-Version", "2.0").set("Content-Type", "text/plain").
+		set("Originator", "").set("Recipient", "")
+	signer := b.signer.Domain
+	for _, c := range []struct {
+		mend func()
+		want Condition
+	}{
+		{func() {}, VersionNotSupported},
+		{func() { r.set("iSchedule-Version", "1.0") }, InvalidCalendarDataType},
+		{func() { r.set("Content-Type", "text/calendar; component=VTODO; method=REQUEST") }, OriginatorMissing},
+		{func() { r.set("Originator", "urn:uuid:1,urn:uuid:2") }, TooManyOriginators},
+		{func() { r.set("Originator", "urn:uuid:1") }, OriginatorInvalid},
+		{func() { r.set("Originator", "mailto:alice@west.example") }, RecipientMissing},
+		{func() { r.set("Recipient", "mailto:carol@south.example,mailto:x@south.example") }, MaxRecipients},
+		{func() { r.set("Recipient", "mailto:carol@south.example") }, MaxContentLength},
+		{func() { r.body = "x"; b.signer.Domain = "unknown.example" }, VerificationFailed},
+		{func() { b.signer.Domain = signer }, OriginatorDenied}, // not aligned
+		{func() { r.set("Originator", "mailto:alice@north.example") }, InvalidCalendarData},
+		{func() { r.body = early }, InvalidSchedulingMessage},                                                           // the component
+		{func() { r.set("Content-Type", "text/calendar; component=VEVENT; method=REQUEST") }, InvalidSchedulingMessage}, // the recipient
+		{func() { r.set("Recipient", "mailto:bob@south.example") }, MinDateTime},
+		{func() { r.body = strings.ReplaceAll(early, "20260210T", "20280210T") }, ""},
+	} {
+		c.mend()
+		if resp, a := b.send(r); a.Condition != c.want || c.want == "" && resp.StatusCode != 200 {
+			t.Errorf("HTTP %d %q, want %q (%s)", resp.StatusCode, a.Condition, c.want, b.verdict.Reason)
+		}
+	}
+	if b.desk.count() != 1 {
+		t.Errorf("%d requests reached the receiver", b.desk.count())
+	}
+}
+
 // A stream without end is cut at the limit.
 func TestInboundEndlessBody(t *testing.T) {
 	t.Parallel()
