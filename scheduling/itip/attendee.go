@@ -129,10 +129,7 @@ func refuse(msg string) error { return &Error{CondAttendeeChange, msg} }
 // planLeave is an attendee's DELETE (RFC 6638 §3.2.2.3): he declines, unless
 // he never answered (want 12), has declined or nothing takes place any more.
 func planLeave(c Change, by calendar.AddressSet) (Plan, error) {
-	st := StampOf(c.Old)
-	if st.DTStamp.After(c.Now) {
-		st.DTStamp = c.Now.UTC().Truncate(time.Second)
-	}
+	st := StampOf(c.Old).upTo(c.Now)
 	if read(c.Old).dead() {
 		st.Sequence = -1 - st.Sequence
 	}

@@ -168,12 +168,12 @@ func (r *replying) fresh(c *calendar.Component, k string) bool {
 	id := r.key + " " + k
 	none := partstat(line(c, r.key)) == "NEEDS-ACTION"
 	if last, ok := r.p.LastReply[id]; ok {
-		order := st.Compare(last)
+		order := st.Compare(last.upTo(r.p.Now))
 		if order < 0 || order == 0 && none {
 			return false
 		}
 	}
-	if whole, ok := r.p.LastReply[r.key+" "]; ok && none && st.Compare(whole) < 0 {
+	if whole, ok := r.p.LastReply[r.key+" "]; ok && none && st.Compare(whole.upTo(r.p.Now)) < 0 {
 		return false
 	}
 	r.stamps[id] = st
@@ -206,7 +206,7 @@ func (r *replying) former(c *calendar.Component) bool {
 // decides.
 func (r *replying) earlier(c *calendar.Component, m Stamp) bool {
 	if c.Prop("SEQUENCE") == nil {
-		return stampOf(c, r.p.Now).DTStamp.Before(m.DTStamp)
+		return stampOf(c, r.p.Now).DTStamp.Before(m.upTo(r.p.Now).DTStamp)
 	}
 	return sequenceOf(c) < m.Sequence
 }

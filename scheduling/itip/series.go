@@ -495,10 +495,16 @@ func stampOf(c *calendar.Component, now time.Time) Stamp {
 			st.DTStamp = d.Wall
 		}
 	}
-	if !now.IsZero() && st.DTStamp.After(now) {
-		st.DTStamp = now.UTC().Truncate(time.Second)
+	return st.upTo(now)
+}
+
+// upTo is s, or now where s is later: a sender's clock is ahead, or ours was set
+// back since we took s from it (abuse A52).
+func (s Stamp) upTo(now time.Time) Stamp {
+	if !now.IsZero() && s.DTStamp.After(now) {
+		s.DTStamp = now.UTC().Truncate(time.Second)
 	}
-	return st
+	return s
 }
 
 // Compare orders stamps (RFC 5546 §2.1.5): -1 when s is older than t.
