@@ -9,11 +9,16 @@ import (
 )
 
 // Contents are the collections of a home in the order of their names, the home
-// itself first, and the dead properties of all of them, which must not be
+// itself first, and the dead properties of all of them. They must not be
 // written to.
 type Contents struct {
 	Collections []Collection
 	Properties  []Property
+	// Number stands for all of that: as long as Find gives an account the same
+	// number, it gives the same contents. 0: they are not kept.
+	Number uint64
+
+	place map[int64]int // in Collections, by id
 }
 
 // Contents reads the collections of a home and their dead properties, by two
@@ -47,13 +52,14 @@ func (m *Contents) sort() {
 // collections. A collection that comes, goes or changes a property counts a
 // change of the home, in the same transaction (bumpHome). So what was read once
 // holds as long as the home's number and tag are the same; of the others only
-// number, tag and size change without that.
+// number, tag and size change without that, and then what is kept is replaced.
 
 // contentsCache keeps the contents of homes, each at about half a kilobyte a
 // collection and the octets of its properties.
 type contentsCache struct {
 	mu   sync.RWMutex
 	kept map[AccountID]*Contents // never written to
+	last uint64                  // number that was given to contents
 }
 
 const (
@@ -67,7 +73,14 @@ func (c *contentsCache) get(account AccountID) *Contents {
 	return c.kept[account]
 }
 
+// put keeps m, which nobody else has seen yet, and gives it its number.
 func (c *contentsCache) put(account AccountID, m *Contents) {
+	if m.place == nil {
+		m.place = make(map[int64]int, len(m.Collections))
+		for i := range m.Collections {
+			m.place[int64(m.Collections[i].ID)] = i
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(m.Collections)+len(m.Properties) > contentsMost {
@@ -83,6 +96,8 @@ func (c *contentsCache) put(account AccountID, m *Contents) {
 		}
 		delete(c.kept, account)
 	}
+	c.last++
+	m.Number = c.last
 	c.kept[account] = m
 }
 
@@ -97,14 +112,10 @@ func (db *DB) poll(ctx context.Context, known *Account) (*Contents, error) {
 	if kept == nil {
 		return nil, nil
 	}
-	now := &Contents{Collections: slices.Clone(kept.Collections), Properties: kept.Properties}
-	place := make(map[int64]int, len(now.Collections))
-	for i := range now.Collections {
-		place[int64(now.Collections[i].ID)] = i
-	}
+	now := kept
 	seen, same := 0, true
 	err := db.readTogether(ctx, reading{pollText, []any{int64(known.ID)}, func(r rows) error {
-		seen, same = 0, true
+		now, seen, same = kept, 0, true
 		var version, modified, id, seq, bytes int64
 		var tag string
 		dest := []any{&version, &modified, &id, &seq, &tag, &bytes}
@@ -112,22 +123,33 @@ func (db *DB) poll(ctx context.Context, known *Account) (*Contents, error) {
 			if err := r.Scan(dest...); err != nil {
 				return err
 			}
-			at, ok := place[id]
+			at, ok := kept.place[id]
 			if !ok || version != known.Version || modified != known.Modified {
 				same = false
 				continue
 			}
-			c := &now.Collections[at]
-			if c.Kind == CollectionHome && (kept.Collections[at].Seq != seq || kept.Collections[at].Tag != tag) {
+			seen++
+			c := &kept.Collections[at]
+			counted := c.Seq != seq || c.Tag != tag
+			if counted && c.Kind == CollectionHome {
 				same = false
 			}
+			if !counted && c.Bytes == bytes {
+				continue
+			}
+			if now == kept {
+				now = &Contents{Collections: slices.Clone(kept.Collections), Properties: kept.Properties, place: kept.place}
+			}
+			c = &now.Collections[at]
 			c.Seq, c.Tag, c.Bytes = seq, tag, bytes
-			seen++
 		}
 		return r.Err()
 	}})
-	if err != nil || !same || seen != len(now.Collections) {
+	if err != nil || !same || seen != len(kept.Collections) {
 		return nil, err
+	}
+	if now != kept {
+		db.contents.put(known.ID, now)
 	}
 	return now, nil
 }

@@ -197,6 +197,7 @@ func (db *DB) fill(b []byte) {
 // read runs fn on a connection outside of any transaction and, when that
 // turns out to be a dead one, once more on a fresh one.
 func (db *DB) read(ctx context.Context, fn func(session) error) error {
+	ask(ctx)
 	if db.lite != nil {
 		return fn(liteRead{l: db.lite})
 	}
@@ -212,6 +213,7 @@ func (db *DB) read(ctx context.Context, fn func(session) error) error {
 
 // readBriefly is read for a few rows by their keys, see postgres.briefly.
 func (db *DB) readBriefly(ctx context.Context, fn func(context.Context, session) error) error {
+	ask(ctx)
 	if db.lite != nil {
 		return fn(ctx, liteRead{l: db.lite})
 	}

@@ -25,13 +25,18 @@ type session interface {
 
 // Counter counts the statements that were sent for one context, BEGIN and
 // COMMIT included, and the round trips to the database that they took.
-type Counter struct{ statements, trips atomic.Int64 }
+type Counter struct {
+	statements, trips, asks atomic.Int64
+	above                   *Counter // of the context that this one was made from
+}
 
 type counterKey struct{}
 
-// WithCounter returns a context whose statements are counted.
+// WithCounter returns a context whose statements are counted, for the counter
+// of ctx as well.
 func WithCounter(ctx context.Context) (context.Context, *Counter) {
 	c := new(Counter)
+	c.above, _ = ctx.Value(counterKey{}).(*Counter)
 	return context.WithValue(ctx, counterKey{}, c), c
 }
 
@@ -45,13 +50,27 @@ func (c *Counter) Statements() int { return int(c.statements.Load()) }
 // RoundTrips is the number of times that somebody waited for the database.
 func (c *Counter) RoundTrips() int { return int(c.trips.Load()) }
 
-// Reset sets both to zero.
-func (c *Counter) Reset() { c.statements.Store(0); c.trips.Store(0) }
+// Asked tells whether anybody turned to the database, even when no statement
+// could be sent.
+func (c *Counter) Asked() bool { return c.asks.Load() > 0 }
+
+// Reset sets all to zero.
+func (c *Counter) Reset() { c.statements.Store(0); c.trips.Store(0); c.asks.Store(0) }
 
 func count(ctx context.Context, statements int) {
-	if c, ok := ctx.Value(counterKey{}).(*Counter); ok {
+	c, _ := ctx.Value(counterKey{}).(*Counter)
+	for ; c != nil; c = c.above {
 		c.statements.Add(int64(statements))
 		c.trips.Add(1)
+	}
+}
+
+// ask notes that somebody turns to the database. What reads or writes begins
+// with it.
+func ask(ctx context.Context) {
+	c, _ := ctx.Value(counterKey{}).(*Counter)
+	for ; c != nil; c = c.above {
+		c.asks.Add(1)
 	}
 }
 

@@ -27,6 +27,7 @@ func (tx *Tx) NewID() int64 { return tx.db.NewID() }
 // lost during the commit itself the outcome is unknown and the error is
 // ErrUnavailable.
 func (db *DB) Tx(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	ask(ctx)
 	unique := false
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
@@ -94,6 +95,7 @@ func (db *DB) attempt(ctx context.Context, tx *Tx, fn func(context.Context, *Tx)
 
 // View runs fn on one consistent state of the database; fn writes nothing.
 func (db *DB) View(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	ask(ctx)
 	if db.lite != nil {
 		return db.lite.snapshot(ctx, func(s session) error {
 			return fn(ctx, &Tx{db: db, s: s})
