@@ -31,7 +31,7 @@ func (q *request) getBusy() error {
 func (q *request) busyRange() (from, to time.Time, err error) {
 	ask := q.r.URL.Query()
 	bad := func(msg string) (time.Time, time.Time, error) { return from, to, badRequest(msg) }
-	from = q.h.cfg.Now().UTC().Truncate(24 * time.Hour)
+	from = q.now().UTC().Truncate(24 * time.Hour)
 	if s := ask.Get("start"); s != "" {
 		if from, err = busyInstant(s); err != nil {
 			return bad("start is a date or a time, as 2026-01-31 or 2026-01-31T09:00:00Z")

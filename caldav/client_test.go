@@ -24,7 +24,7 @@ import (
 
 // world is a handler over a real database, with people in it.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	db    *storage.DB
 	sched *scheduling.Service
 	h     http.Handler
@@ -65,13 +65,13 @@ func engines(t *testing.T, f func(w *world), change ...func(*caldav.Config)) {
 	}
 }
 
-func newWorld(t *testing.T, db *storage.DB) *world {
+func newWorld(t testing.TB, db *storage.DB) *world {
 	t.Helper()
 	return newWorldWith(t, db, func(*caldav.Config) {})
 }
 
 // newWorldWith is a world whose handler is configured otherwise.
-func newWorldWith(t *testing.T, db *storage.DB, change func(*caldav.Config)) *world {
+func newWorldWith(t testing.TB, db *storage.DB, change func(*caldav.Config)) *world {
 	t.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	w := &world{t: t, db: db, sched: scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Log: quiet, Node: "test", RefreshDelay: time.Millisecond,
@@ -99,7 +99,7 @@ func newWorldWith(t *testing.T, db *storage.DB, change func(*caldav.Config)) *wo
 type answer struct {
 	*http.Response
 	text string
-	t    *testing.T
+	t    testing.TB
 }
 
 // do sends a request as a user; head is "Name: value" lines.

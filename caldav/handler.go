@@ -4,9 +4,10 @@
 // (RFC 4918, 3744, 4791, 6578, 6638 and their extensions).
 //
 // It reads from storage and changes calendar objects only through scheduling.
-// It never decides whom a message goes to, never opens a connection, and holds
-// no state between requests. Bad input ends in a 4xx with the precondition
-// that it broke, and changes nothing.
+// It never decides whom a message goes to and never opens a connection. Between
+// requests it keeps counts of searches, and answers that each request finds true
+// again. Bad input ends in a 4xx with the precondition that it broke, and
+// changes nothing.
 package caldav
 
 import (
@@ -70,6 +71,7 @@ type Handler struct {
 	dav   string // DAV header
 
 	searches pace // looks into the directory
+	kept     *keptAnswers
 
 	auditing sync.Mutex
 	audited  map[string]time.Time // what was written into the audit trail lately
@@ -110,7 +112,7 @@ func New(db *storage.DB, sched *scheduling.Service, auth Authenticator, cfg Conf
 	if cfg.Directory == "" {
 		cfg.Directory = DirectoryAll
 	}
-	h := &Handler{db: db, sched: sched, auth: auth, cfg: cfg, dav: davHeader, audited: map[string]time.Time{}}
+	h := &Handler{db: db, sched: sched, auth: auth, cfg: cfg, dav: davHeader, audited: map[string]time.Time{}, kept: new(keptAnswers)}
 	if cfg.Push != nil {
 		h.dav += ", webdav-push"
 	}
@@ -133,6 +135,7 @@ type request struct {
 	zone   *time.Location // of floating times, when a query names one
 
 	zoneType string // the notation that calendar-timezone is wanted in
+	tracing  *tracing
 }
 
 // ServeHTTP finds out what the path names and who asks, in one statement, and
@@ -303,28 +306,46 @@ func (q *request) prefers(what string) bool {
 
 // multistatus starts a streamed 207.
 func (q *request) multistatus() *davxml.Multistatus {
+	minimal := q.multistatusHeader()
+	return davxml.NewMultistatus(&statusWriter{w: q.w, status: http.StatusMultiStatus, tracing: q.tracing}, davxml.Options{Minimal: minimal})
+}
+
+// multistatusHeader sets the header fields of a multistatus and tells whether
+// it shall be a minimal one.
+func (q *request) multistatusHeader() (minimal bool) {
 	h := q.w.Header()
 	h.Set("Content-Type", "application/xml; charset=utf-8")
-	minimal := q.prefers("return=minimal")
-	if minimal {
+	if minimal = q.prefers("return=minimal"); minimal {
 		h.Set("Preference-Applied", "return=minimal")
 		h.Add("Vary", "Prefer, Brief")
 	}
-	return davxml.NewMultistatus(&statusWriter{w: q.w, status: http.StatusMultiStatus}, davxml.Options{Minimal: minimal})
+	return minimal
+}
+
+// now is the time, which no kept answer is made of.
+func (q *request) now() time.Time {
+	if q.tracing != nil {
+		q.tracing.timed = true
+	}
+	return q.h.cfg.Now()
 }
 
 // statusWriter sends the status line with the first octets, so that an error
 // before them can still become another answer.
 type statusWriter struct {
-	w      http.ResponseWriter
-	status int
-	sent   bool
+	w       http.ResponseWriter
+	status  int
+	sent    bool
+	tracing *tracing
 }
 
 func (s *statusWriter) Write(b []byte) (int, error) {
 	if !s.sent {
 		s.sent = true
 		s.w.WriteHeader(s.status)
+	}
+	if s.tracing != nil {
+		s.tracing.wrote(b)
 	}
 	return s.w.Write(b)
 }

@@ -61,7 +61,7 @@ func (p *pace) take(user storage.AccountID, units int, now time.Time) bool {
 
 // search counts a look into the directory; too many are refused for a while.
 func (q *request) search(units int) error {
-	if q.h.searches.take(q.user.ID, min(units, searchBurst), q.h.cfg.Now()) {
+	if q.h.searches.take(q.user.ID, min(units, searchBurst), q.now()) {
 		return nil
 	}
 	return &httpError{status: http.StatusTooManyRequests, msg: "Too many searches. Wait a minute.", header: map[string]string{"Retry-After": "60"}}

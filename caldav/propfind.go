@@ -13,6 +13,13 @@ import (
 
 // propfind answers PROPFIND (RFC 4918 §9.1).
 func (q *request) propfind() error {
+	if q.polled() {
+		return q.poll()
+	}
+	return q.propfindAnew()
+}
+
+func (q *request) propfindAnew() error {
 	root, err := q.readXML()
 	if err != nil {
 		return err
@@ -109,7 +116,11 @@ func (q *request) members(spec *davxml.PropSpec) iter.Seq2[*storage.Object, erro
 // end closes a multistatus; a client that went away is nobody's error.
 func (q *request) end(m *davxml.Multistatus) error {
 	sent := m.Sent() > 0
-	if err := m.Close(); err != nil && !sent && q.ctx.Err() == nil {
+	err := m.Close()
+	if q.tracing != nil {
+		q.tracing.whole = err == nil && q.tracing.writes == 1 && q.tracing.text != nil
+	}
+	if err != nil && !sent && q.ctx.Err() == nil {
 		return err
 	}
 	return nil

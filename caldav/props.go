@@ -293,7 +293,7 @@ func calendarTimezone(q *request, r *resource) string {
 	if r.col.Timezone != "" {
 		return r.col.Timezone
 	}
-	z, err := calendar.VTimezone(r.col.TimezoneID, q.h.cfg.Now())
+	z, err := calendar.VTimezone(r.col.TimezoneID, q.now())
 	if err != nil {
 		return ""
 	}

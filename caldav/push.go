@@ -100,7 +100,7 @@ func (q *request) registerPush() error {
 			return err
 		}
 	}
-	now := q.h.cfg.Now()
+	now := q.now()
 	expires := now.Add(pushDefault)
 	if t, err := http.ParseTime(reg.Expires); err == nil {
 		expires = now.Add(min(max(t.Sub(now), pushShortest), pushLongest))

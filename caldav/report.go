@@ -582,7 +582,7 @@ func (q *request) freeBusyQuery(rep *davxml.FreeBusyQuery) error {
 	}
 	from, to := rep.Start, rep.End
 	if from.IsZero() {
-		from = q.h.cfg.Now().UTC()
+		from = q.now().UTC()
 	}
 	if to.IsZero() {
 		to = from.AddDate(1, 0, 0)
@@ -608,7 +608,7 @@ func (q *request) answerBusy(from, to time.Time) error {
 func (q *request) writeBusy(busy []calendar.Period, from, to time.Time) error {
 	// RFC 4791 §7.10: times of one type are joined; those of different types may
 	// overlap, so that nothing tentative is lost beside something busy.
-	answer := calendar.FreeBusyComponent(nil, from, to, q.h.cfg.Now().UTC())
+	answer := calendar.FreeBusyComponent(nil, from, to, q.now().UTC())
 	for _, t := range []calendar.BusyType{calendar.BusyTime, calendar.BusyUnavailable, calendar.BusyTentative} {
 		one := slices.DeleteFunc(slices.Clone(busy), func(p calendar.Period) bool { return p.Type != t })
 		answer.Props = append(answer.Props, calendar.FreeBusyComponent(one, from, to, from).All("FREEBUSY")...)
