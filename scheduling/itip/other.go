@@ -43,7 +43,7 @@ func processAdd(m, current *calendar.Object, p Policy, self calendar.AddressSet)
 		if err != nil {
 			continue
 		}
-		k := in.key(id)
+		k := in.idKey(id)
 		if cur.over[k] != nil || cur.has(id) {
 			continue
 		}

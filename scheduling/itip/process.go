@@ -31,9 +31,9 @@ func Process(m, current *calendar.Object, p Policy) (Outcome, error) {
 		return Outcome{Status: statusCapability}, nil
 	}
 	self := calendar.NewAddressSet(p.Self...)
-	msg := m
+	msg := conform(m, current)
 	if p.Outside {
-		msg = Defuse(m)
+		msg = Defuse(msg)
 	}
 	switch m.Method() {
 	case "REQUEST":

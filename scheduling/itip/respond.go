@@ -47,7 +47,7 @@ func Respond(current *calendar.Object, self []calendar.Address, answer string, i
 		return true
 	}
 	if instance != nil {
-		k := s.key(*instance)
+		k := s.idKey(*instance)
 		c := s.over[k]
 		if c == nil && s.master != nil && recurs(s.master) && s.has(*instance) {
 			c = s.derive(*instance)

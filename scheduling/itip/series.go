@@ -21,6 +21,7 @@ type series struct {
 	order  []string                     // keys of the overrides as they stand
 	future []string                     // keys of RANGE=THISANDFUTURE overrides, by time
 	ex     map[string]calendar.DateTime // EXDATE of the master
+	form   form                         // of the master's DTSTART
 	budget *calendar.Budget
 	plain  *calendar.Object // the master's recurrence alone, made when first asked for
 }
@@ -32,18 +33,17 @@ func read(o *calendar.Object) *series {
 		return s
 	}
 	s.z, s.budget = calendar.NewZones(o, nil), calendar.NewBudget()
+	s.master = o.Master()
+	s.form = formOf(s.master)
 	for _, c := range o.Components() {
 		p := c.Prop("RECURRENCE-ID")
 		if p == nil {
-			if s.master == nil {
-				s.master = c
-			}
 			continue
 		}
 		id, _ := calendar.ParseDateTime(p)
-		k := s.keyOf(p)
+		id = s.form.of(id)
+		k := s.keyAt(c)
 		if isFuture(c) {
-			k += "+"
 			s.future = append(s.future, k)
 		}
 		if s.over[k] == nil {
@@ -59,6 +59,7 @@ func read(o *calendar.Object) *series {
 				continue
 			}
 			for _, d := range ds {
+				d = s.form.of(d)
 				k := s.key(d)
 				s.ex[k], s.ids[k] = d, d
 			}
@@ -72,7 +73,7 @@ func isFuture(c *calendar.Component) bool {
 	return p != nil && strings.EqualFold(p.Param("RANGE"), "THISANDFUTURE")
 }
 
-// keyOf is the key of a RECURRENCE-ID; an unreadable one keeps its text.
+// keyOf is the key of a time; an unreadable one keeps its text.
 func (s *series) keyOf(p *calendar.Property) string {
 	d, err := calendar.ParseDateTime(p)
 	if err != nil {
@@ -95,6 +96,9 @@ func (s *series) key(d calendar.DateTime) string {
 	}
 	return "?" + d.TZID + ":" + d.Value()
 }
+
+// idKey is the key of what names an instance, whatever its form.
+func (s *series) idKey(d calendar.DateTime) string { return s.key(s.form.of(d)) }
 
 func (s *series) instant(d calendar.DateTime) time.Time {
 	if t, err := s.z.Instant(d); err == nil {
@@ -129,7 +133,10 @@ func (s *series) keyAt(c *calendar.Component) string {
 	if p == nil {
 		return ""
 	}
-	k := s.keyOf(p)
+	k := "?" + p.Value() // what cannot be read keeps its text
+	if d, err := calendar.ParseDateTime(p); err == nil {
+		k = s.idKey(d)
+	}
 	if isFuture(c) {
 		k += "+"
 	}
@@ -150,10 +157,10 @@ func (s *series) has(id calendar.DateTime) bool {
 	}
 	if !recurs(s.master) {
 		p := s.master.Prop("DTSTART")
-		_, out := s.ex[s.key(id)]
-		return p != nil && !out && s.keyOf(p) == s.key(id)
+		_, out := s.ex[s.idKey(id)]
+		return p != nil && !out && s.keyOf(p) == s.idKey(id)
 	}
-	if _, out := s.ex[s.key(id)]; out {
+	if _, out := s.ex[s.idKey(id)]; out {
 		return false
 	}
 	if s.plain == nil { // without overrides, which HasInstance would count, and EXDATEs, which are known
@@ -329,7 +336,7 @@ func (s *series) exclude(c *calendar.Component, id calendar.DateTime) {
 	}
 	c.Add(id.Property("EXDATE"))
 	if c == s.master {
-		s.ex[s.key(id)] = id
+		s.ex[s.idKey(id)] = id
 	}
 }
 
@@ -352,7 +359,7 @@ func (s *series) include(c *calendar.Component, keys ...string) {
 			if err == nil {
 				var left []string
 				for _, d := range ds {
-					if !in[s.key(d)] {
+					if !in[s.idKey(d)] {
 						left = append(left, d.Value())
 					}
 				}
