@@ -39,7 +39,7 @@ func (b *Busy) Add(o storage.Object, floating *time.Location) error {
 		b.periods = append(b.periods, calendar.Period{Start: later(b.from, time.UnixMicro(o.Start).UTC()), End: earlier(b.to, time.UnixMicro(o.End).UTC())})
 		return nil
 	}
-	obj, err := calendar.Parse([]byte(o.Data), b.s.cfg.Limits)
+	obj, err := b.s.parsed.Parse(o.Data, b.s.cfg.Limits)
 	if err != nil {
 		return nil // an unreadable object makes nobody busy
 	}

@@ -57,6 +57,7 @@ type Service struct {
 	cfg       Config
 	wake      chan struct{}
 	health    *health
+	parsed    calendar.Parsed // for busy times
 
 	domains struct {
 		sync.Mutex
