@@ -104,7 +104,7 @@ func (s *scene) delivery(n *blackbox.Node, uid string, ok func(blackbox.Delivery
 	return d
 }
 
-// TestStory plays a meeting between two organizations from the invitation to
+// TestStory (want 29) plays a meeting between two organizations from the invitation to
 // its end.
 func TestStory(t *testing.T) {
 	s := newScene(t)
