@@ -1,6 +1,7 @@
 package scheduling
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"time"
@@ -47,5 +48,23 @@ func TestHealth(t *testing.T) {
 	}
 	if n := len(h.domains); n > maxHealthDomains {
 		t.Errorf("%d domains are remembered", n)
+	}
+}
+
+// Tries become rarer, up to a limit, and not all at the same moment.
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		attempts int
+		random   byte
+		want     time.Duration
+	}{
+		{1, 128, time.Minute}, {2, 128, 2 * time.Minute}, {5, 128, 16 * time.Minute}, {7, 128, time.Hour}, {1 << 20, 128, time.Hour},
+		{1, 0, 52500 * time.Millisecond}, {1, 255, time.Minute + 7500*time.Millisecond - time.Minute/4/256},
+	} {
+		s := &Service{cfg: Config{RetryMin: time.Minute, RetryMax: time.Hour, Rand: bytes.NewReader([]byte{c.random})}}
+		if got := s.backoff(c.attempts); got != c.want {
+			t.Errorf("after %d attempts, with %d: %s, want %s", c.attempts, c.random, got, c.want)
+		}
 	}
 }

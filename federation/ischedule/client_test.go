@@ -395,6 +395,27 @@ func TestClientSenderForm(t *testing.T) {
 	}
 }
 
+// Message after message goes to a peer by one connection.
+func TestClientReusesConnections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := &scripted{get: giveCaps(ours()), post: success}
+	w.peer(s)
+	c := w.client(nil)
+	for i := range 5 {
+		if d := c.Send(t.Context(), parcel(carol))[0]; d.Disposition != Done {
+			t.Fatalf("message %d: %+v", i, d)
+		}
+	}
+	from := map[string]bool{}
+	for _, r := range s.posts {
+		from[r.RemoteAddr] = true
+	}
+	if len(s.posts) != 5 || len(from) != 1 {
+		t.Errorf("%d messages came by %d connections", len(s.posts), len(from))
+	}
+}
+
 func TestClientSplit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
