@@ -43,7 +43,32 @@ type diff struct {
 	masterSame bool
 	exAdded    bool // EXDATE differs in a way that is not a mere removal of overrides
 	steps      []step
+	tails      []tails
 	update     bool // somebody who was invited before hears something
+}
+
+// tails are people who have, before or after, the same tail of the series. They are
+// told by a diff of what they see.
+type tails struct {
+	people []calendar.Address
+	key    string // of one of them
+	force  bool
+}
+
+// tail is the diff for people who have a tail; nil when this person has none.
+func (d *diff) tail(k string) *diff {
+	ta, tb := d.a.tailOf(k), d.b.tailOf(k)
+	if ta == nil && tb == nil {
+		return nil
+	}
+	a, b := d.a, d.b
+	if ta != nil {
+		a = read(ta.view)
+	}
+	if tb != nil {
+		b = read(tb.view)
+	}
+	return newDiff(a, b, d.by, k)
 }
 
 func newDiff(a, b *series, by calendar.AddressSet, only string) *diff {
@@ -147,7 +172,7 @@ func (d *diff) changed() []instance {
 func (d *diff) find(force bool, forced map[string]bool) {
 	offA, offB := d.offA, d.offB
 	inA, inB := d.a.members(), d.b.members()
-	at := map[string]int{}
+	at, tailAt := map[string]int{}, map[string]int{}
 	people := Attendees(d.a.o)
 	for _, p := range Attendees(d.b.o) {
 		if inA[p.Key()] == "" {
@@ -177,10 +202,21 @@ func (d *diff) find(force bool, forced map[string]bool) {
 		if f {
 			sig += "!"
 		}
+		if i, ok := tailAt[sig]; ok {
+			d.tails[i].people = append(d.tails[i].people, p)
+			continue
+		}
 		if i, ok := at[sig]; ok {
 			if i >= 0 {
 				d.steps[i].people = append(d.steps[i].people, p)
 			}
+			continue
+		}
+		if sub := d.tail(k); sub != nil {
+			tailAt[sig] = len(d.tails)
+			d.tails = append(d.tails, tails{[]calendar.Address{p}, k, f})
+			sub.find(f, nil)
+			d.update = d.update || sub.update
 			continue
 		}
 		st, tell := d.step(k, sa != "", sb != "", f)
@@ -363,6 +399,14 @@ func (d *diff) messages(opt MessageOptions) []Message {
 			m.Changes = d.describe(k, st)
 		}
 		out = append(out, m)
+	}
+	for _, t := range d.tails {
+		sub := d.tail(t.key) // again: SEQUENCE may have been raised since find
+		sub.find(t.force, nil)
+		for i := range sub.steps {
+			sub.steps[i].people = t.people
+		}
+		out = append(out, sub.messages(opt)...)
 	}
 	return out
 }

@@ -69,6 +69,9 @@ func DeclineCounter(current, counter *calendar.Object, comment string, opt Messa
 		return Message{}, &Error{CondValidObject, "the proposal does not come from an attendee"}
 	}
 	org := organizerLine(current)
+	if t := read(current).tailOf(who.Key()); t != nil {
+		counter = t.forth(counter)
+	}
 	s := read(counter)
 	var comps []*calendar.Component
 	for _, c := range s.components() {

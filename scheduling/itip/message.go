@@ -83,7 +83,11 @@ func fullRequests(o *calendar.Object, recipients []calendar.Address, kind Kind, 
 			out[i].Recipients = append(out[i].Recipients, a)
 			continue
 		}
-		m := s.tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
+		his := s
+		if t := s.tailOf(k); t != nil {
+			his = read(t.view)
+		}
+		m := his.tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
 		envelope(m, "REQUEST", opt)
 		at[in] = len(out)
 		out = append(out, newMessage(m, "REQUEST", from, []calendar.Address{a}, kind))

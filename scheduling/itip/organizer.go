@@ -115,7 +115,8 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 		if was == nil && key != "" && old.master != nil {
 			was, derived = old.effective(key, s.ids[key]), true
 		}
-		again := was != nil && rescheduled(old, was, s, n) || was != nil && derived && moved || was == nil && key != "" && moved
+		again := was != nil && rescheduled(old, was, s, n) || was != nil && derived && moved || was == nil && key != "" && moved ||
+			isFuture(n) && moved // its later instances are the series'
 		touched := was != nil && !slices.Equal(withoutAnswers(old.canon(was)), withoutAnswers(s.canon(n)))
 		before := lines(was)
 		if q := n.Prop("ORGANIZER"); q != nil {

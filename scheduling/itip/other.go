@@ -130,13 +130,14 @@ func processRefresh(m, current *calendar.Object, p Policy, self calendar.Address
 }
 
 // processCounter puts a proposal before the organizer; only he decides (want
-// 17: see AcceptCounter).
+// 17: see AcceptCounter). Where the attendee has a tail of the series it is put into
+// the organizer's terms, for his program does not know the series that began there.
 func processCounter(m, current *calendar.Object, p Policy, self calendar.AddressSet) (Outcome, error) {
 	who, ok := asks(m, current, p, self)
 	if !ok {
 		return Outcome{Status: statusNoAuthority}, nil
 	}
-	return Outcome{Status: statusSuccess, Inbox: m, Kind: KindCounter, Replier: who}, nil
+	return Outcome{Status: statusSuccess, Inbox: fromTail(m, current, who.Key()), Kind: KindCounter, Replier: who}, nil
 }
 
 // processDeclineCounter tells the attendee that his proposal was not taken.

@@ -89,7 +89,8 @@ func PlanRecipient(old, new *calendar.Object, recipient calendar.Address, opt Me
 	if recipient.Key() == "" {
 		return nil, &Error{CondValidObject, "the recipient's address is invalid"}
 	}
-	d := newDiff(read(old), read(new), calendar.NewAddressSet(opt.By...), recipient.Key())
+	k := recipient.Key()
+	d := newDiff(read(asTail(old, k)), read(asTail(new, k)), calendar.NewAddressSet(opt.By...), k)
 	d.askAgain(opt.Marks)
 	d.find(false, nil)
 	return d.messages(opt), nil

@@ -24,7 +24,7 @@ func processReply(m, current *calendar.Object, p Policy, self calendar.AddressSe
 	}
 	key := personKey(who)
 	store := current.Clone()
-	r := &replying{s: read(m), cur: read(store), store: store, key: key, p: p, stamps: map[string]Stamp{}}
+	r := &replying{s: read(fromTail(m, store, key)), cur: read(store), store: store, key: key, p: p, stamps: map[string]Stamp{}}
 	if !r.invited(key) && !r.delegate(who) {
 		return Outcome{Status: statusNoAuthority}, nil // a party crasher
 	}
@@ -216,15 +216,21 @@ func (r *replying) earlier(c *calendar.Component, m Stamp) bool {
 // when the series was moved: then passed decides.
 func (r *replying) askedAgain(c, t *calendar.Component, k string) bool {
 	id := r.s.ids[k]
-	return r.former(c) && recurs(r.cur.master) && line(r.cur.master, r.key) != nil && r.cur.has(id) && !rescheduled(r.cur, r.cur.derive(id), r.cur, t)
+	if !r.former(c) || !recurs(r.cur.master) {
+		return false
+	}
+	if isFuture(t) { // was asked with the series: its later instances are the series'
+		return true
+	}
+	return r.cur.has(id) && line(r.cur.derive(id), r.key) != nil && !rescheduled(r.cur, r.cur.derive(id), r.cur, t)
 }
 
 // unseen tells whether the instance has got another time since the answer c to
 // the series was given: he cannot have meant that. Of an answer without SEQUENCE
 // nobody knows.
 func (r *replying) unseen(c *calendar.Component, k string) bool {
-	m, moved := r.p.Marks.Moved[k]
-	return moved && (c.Prop("SEQUENCE") == nil || sequenceOf(c) < m.Sequence)
+	m := r.p.Marks.moved(k)
+	return m != (Stamp{}) && (c.Prop("SEQUENCE") == nil || sequenceOf(c) < m.Sequence)
 }
 
 // whole applies the answer for the master. It moves the instances that were
@@ -274,12 +280,9 @@ func (r *replying) follow(c *calendar.Component, l *calendar.Property, before, b
 // base is the key of the THISANDFUTURE override that describes the instance k
 // and that the message answers; "": the series does.
 func (r *replying) base(k string) (base string) {
-	if isFuture(r.cur.over[k]) {
-		return ""
-	}
 	at := r.cur.instant(r.cur.ids[k])
 	for _, f := range r.cur.future {
-		if line(r.s.over[f], r.key) != nil && !r.cur.instant(r.cur.ids[f]).After(at) {
+		if f != k && line(r.s.over[f], r.key) != nil && !r.cur.instant(r.cur.ids[f]).After(at) {
 			base = f
 		}
 	}
@@ -296,10 +299,10 @@ func (r *replying) single(k string) {
 	}
 	t := r.cur.over[k]
 	if t == nil {
-		if isFuture(c) || r.cur.master == nil || line(r.cur.master, r.key) == nil || !recurs(r.cur.master) || !r.cur.has(r.s.ids[k]) {
+		if isFuture(c) || r.cur.master == nil || !recurs(r.cur.master) || !r.cur.has(r.s.ids[k]) {
 			return // the instance is gone by now
 		}
-		if t = r.cur.derive(r.s.ids[k]); t == nil {
+		if t = r.cur.derive(r.s.ids[k]); t == nil || line(t, r.key) == nil {
 			return
 		}
 		if partstat(line(t, r.key)) == partstat(l) && !r.askedAgain(c, t, k) {

@@ -163,6 +163,11 @@ func (s *series) has(id calendar.DateTime) bool {
 	if _, out := s.ex[s.idKey(id)]; out {
 		return false
 	}
+	return s.planned(id)
+}
+
+// planned is has for what may be excluded.
+func (s *series) planned(id calendar.DateTime) bool {
 	if s.plain == nil { // without overrides, which HasInstance would count, and EXDATEs, which are known
 		c := &calendar.Component{Name: s.master.Name}
 		for _, p := range s.master.Props {

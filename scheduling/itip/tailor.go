@@ -78,18 +78,18 @@ func cleanLine(p *calendar.Property) {
 // Tailor is what one attendee may see of an organizer's object (wants 4, 5):
 // exactly the instances that list him. An instance of the series without him
 // becomes an EXDATE; when the master does not list him, the overrides that do
-// stand alone (RFC 6638 §3.2.6). Alarms and private data are left out. It is
+// stand alone (RFC 6638 §3.2.6), but for an instance and all after it, which are a
+// series of their own to him (see tail). Alarms and private data are left out. It is
 // nil when nothing lists him.
 func Tailor(o *calendar.Object, attendee calendar.Address) *calendar.Object {
 	if o == nil {
 		return nil
 	}
-	s := read(o)
 	k := attendee.Key()
 	if k == "" {
 		return nil
 	}
-	return s.tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
+	return read(asTail(o, k)).tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
 }
 
 // tailor keeps the components that in says yes to; nil when there are none.

@@ -469,8 +469,7 @@ func extra(w *world, o *calendar.Object) string {
 
 // onwards changes an instance and all after it by one override with
 // RANGE=THISANDFUTURE (RFC 5545 §3.8.4.4); what the client knew of single ones
-// after it goes. It invites whom the series invites: who is in such an override
-// alone is sent it alone, and cannot know what comes after.
+// after it goes. Sometimes it invites somebody whom the series does not.
 func (w *world) onwards(o *calendar.Object, in calendar.Instance) string {
 	if guests(in.Component) != guests(o.Master()) {
 		return ""
@@ -484,6 +483,10 @@ func (w *world) onwards(o *calendar.Object, in calendar.Instance) string {
 	}
 	c := override(o, in)
 	c.Prop("RECURRENCE-ID").SetParam("RANGE", "THISANDFUTURE")
+	if q := w.people[w.rnd.IntN(len(w.people))]; w.chance(40) && !listed(c, q) && o.Master().Prop("RDATE") == nil {
+		c.Add(w.guest(q)) // has that instance and all after it, and not the series
+		return "invites " + q.name + " from " + in.ID.Value() + " on to"
+	}
 	if w.chance(50) {
 		c.Set(calendar.NewProperty("SUMMARY", w.title()))
 		return "renames from " + in.ID.Value() + " on"

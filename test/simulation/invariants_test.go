@@ -73,7 +73,7 @@ func instances(o *calendar.Object, p *person, organizers bool) map[string]*seen 
 	if o == nil {
 		return out
 	}
-	single := o.Master() != nil && o.Master().Prop("RRULE") == nil && len(o.Components()) == 1
+	single := o.Master() != nil && o.Master().Prop("RRULE") == nil && o.Master().Prop("RDATE") == nil && len(o.Components()) == 1
 	for _, in := range list(o) {
 		l := lineOf(in.Component, p)
 		if l == nil && organizers {
@@ -92,12 +92,65 @@ func instances(o *calendar.Object, p *person, organizers bool) map[string]*seen 
 		slices.Sort(others)
 		s.others = strings.Join(others, " ")
 		k := instant(o, in.ID).UTC().Format("0102T1504")
+		if organizers {
+			k = nameFor(o, p, in)
+		}
 		if single {
 			k = ""
 		}
 		out[k] = s
 	}
 	return out
+}
+
+// nameFor is the recurrence id of an organizer's instance in somebody's copy. Who is
+// invited to an instance and all after it, and not to the series, has a series that
+// begins there: its instances are named by when they take place in it.
+func nameFor(o *calendar.Object, p *person, in calendar.Instance) string {
+	id := in.ID
+	if m := o.Master(); m != nil && !listed(m, p) {
+		if c, planned := firstOnward(o, p); planned {
+			from, _ := calendar.ParseDateTime(c.Prop("RECURRENCE-ID"))
+			start, _ := calendar.ParseDateTime(c.Prop("DTSTART"))
+			if !instant(o, in.ID).Before(instant(o, from)) {
+				id.Wall = id.Wall.Add(start.Wall.Sub(from.Wall))
+			}
+		}
+	}
+	return instant(o, id).UTC().Format("0102T1504")
+}
+
+// firstOnward is the first THISANDFUTURE override that invites somebody, and whether
+// it is of an instance of the rule.
+func firstOnward(o *calendar.Object, p *person) (first *calendar.Component, planned bool) {
+	at := func(c *calendar.Component) time.Time {
+		d, err := calendar.ParseDateTime(c.Prop("RECURRENCE-ID"))
+		if err != nil {
+			panic(err)
+		}
+		return instant(o, d)
+	}
+	for _, c := range o.Components() {
+		if ranged(c) && listed(c, p) && (first == nil || at(c).Before(at(first))) {
+			first = c
+		}
+	}
+	if first == nil {
+		return nil, false
+	}
+	alone := o.Clone()
+	for _, c := range slices.Clone(alone.Components()) {
+		if c.Prop("RECURRENCE-ID") != nil {
+			alone.RemoveComponent(c)
+		}
+	}
+	alone.Master().Remove("EXDATE", "RDATE")
+	for _, in := range list(alone) {
+		if instant(o, in.ID).Equal(at(first)) {
+			return first, true
+		}
+	}
+	return first, false
 }
 
 func partstat(p *calendar.Property) string {
@@ -266,6 +319,14 @@ func (w *world) compare(e *event, o *calendar.Object, p *person, last map[string
 		}
 	}
 	have := p.object(e.uid)
+	if o != nil && o.Master() != nil && !listed(o.Master(), p) {
+		if c, planned := firstOnward(o, p); c != nil && !planned {
+			// Known: he is invited to an instance and all after it, and the series was
+			// moved away from under it. Of that he is sent the override alone.
+			w.stats.known++
+			return
+		}
+	}
 	theirs, his := instances(o, p, true), instances(have, p, false)
 	if _, gone := p.left[e.uid]; gone {
 		// Who threw something away has declined it, or never answered; it may
