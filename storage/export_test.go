@@ -34,3 +34,18 @@ func HotStatements() map[string]string {
 		`SELECT ` + objectColumns(ColumnData) + fromUID:                           "object_uid",
 	}
 }
+
+// LimitListings lets one calendar take so many octets where listings are kept.
+func LimitListings(db *DB, octets int) { db.listings.most = octets }
+
+// Gathers tells whether the next listing of a calendar is gathered to be kept.
+func Gathers(db *DB, k CollectionKey) bool { return db.listings.gathers(k) }
+
+// NoteLarge says of calendars that they are too large to be kept, and how many of
+// them are remembered.
+func NoteLarge(db *DB, keys ...CollectionKey) int {
+	for _, k := range keys {
+		db.listings.note(k, true)
+	}
+	return len(db.listings.large)
+}

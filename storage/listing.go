@@ -69,6 +69,7 @@ const (
 	listingsOctets = 32 << 20             // all that is kept
 	listingOctets  = listingsOctets / 4   // of one calendar; a larger one is read each time
 	listingSteps   = listingsOctets >> 14 // more changes than this: read it anew
+	listingLarge   = 1000                 // calendars that are known to be too large
 )
 
 // listings are the calendars that are kept, the least used going first.
@@ -77,6 +78,50 @@ type listings struct {
 	kept   map[CollectionKey]*listing
 	octets int
 	turn   uint64
+	most   int                        // octets of one calendar; 0: listingOctets
+	large  map[CollectionKey]struct{} // known to take more: nothing of them is gathered
+}
+
+// tooLarge tells whether a calendar that takes so much is not kept.
+func (l *listings) tooLarge(octets int) bool {
+	if l.most > 0 {
+		return octets > l.most
+	}
+	return octets > listingOctets
+}
+
+// gathers tells whether what is read of a calendar is worth gathering: not when it
+// was too large the last time that it was read to its end.
+func (l *listings) gathers(k CollectionKey) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, large := l.large[k]
+	return !large
+}
+
+// note remembers whether a calendar is too large. Of more of them than listingLarge
+// one is forgotten, and gathered in vain once more.
+func (l *listings) note(k CollectionKey, large bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noted(k, large)
+}
+
+func (l *listings) noted(k CollectionKey, large bool) {
+	if !large {
+		delete(l.large, k)
+		return
+	}
+	if l.large == nil {
+		l.large = map[CollectionKey]struct{}{}
+	}
+	if _, known := l.large[k]; !known && len(l.large) >= listingLarge {
+		for other := range l.large {
+			delete(l.large, other)
+			break
+		}
+	}
+	l.large[k] = struct{}{}
 }
 
 func (l *listings) get(k CollectionKey) *listing {
@@ -102,7 +147,8 @@ func (l *listings) keep(k CollectionKey, n *listing) {
 		l.octets -= old.octets
 		delete(l.kept, k)
 	}
-	if n.octets > listingOctets {
+	if l.tooLarge(n.octets) {
+		l.noted(k, true)
 		return
 	}
 	if l.kept == nil {
@@ -199,11 +245,13 @@ func (l *listing) with(steps []journalStep, k CollectionKey) *listing {
 }
 
 // listFresh reads a listing as it is yielded, and keeps it when it was read to
-// its end and is not too large.
+// its end and is not too large. One that was too large before is counted only: when
+// it has become smaller, the next listing is kept again.
 func (db *DB) listFresh(ctx context.Context, c *Collection, yield func(*Object, error) bool) {
 	var kept *listing
+	octets := 0
 	// What an inbox says of an item may change without a number (see MarkRead).
-	if c.Kind == CollectionCalendar && c.Tag != "" {
+	if c.Kind == CollectionCalendar && c.Tag != "" && db.listings.gathers(c.CollectionKey) {
 		kept = &listing{seq: c.Seq, tag: c.Tag}
 	}
 	for o, err := range stream(ctx, db.read, listedScanner(c.CollectionKey), `SELECT `+objectListed+` FROM object o
@@ -212,17 +260,23 @@ func (db *DB) listFresh(ctx context.Context, c *Collection, yield func(*Object, 
 			yield(nil, err)
 			return
 		}
+		octets += listedSize(o)
 		if kept != nil {
 			kept.objects = append(kept.objects, o)
-			if kept.octets += listedSize(o); kept.octets > listingOctets {
+			if db.listings.tooLarge(octets) {
 				kept = nil
+				db.listings.note(c.CollectionKey, true)
 			}
 		}
 		if !yield(o, nil) {
 			return
 		}
 	}
+	if kept == nil && !db.listings.tooLarge(octets) {
+		db.listings.note(c.CollectionKey, false)
+	}
 	if kept != nil {
+		kept.octets = octets
 		// A database may order names by another collation than that of octets.
 		slices.SortFunc(kept.objects, func(a, b *Object) int { return strings.Compare(a.Name, b.Name) })
 		kept.objects = slices.Clip(kept.objects)
