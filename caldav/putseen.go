@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"strings"
 
 	"github.com/kalends/kalends/scheduling"
 	"github.com/kalends/kalends/storage"
@@ -18,12 +17,12 @@ import (
 // answered, and the request takes the way that reads first and tells all.
 func (q *request) putSeen(login, password string) (bool, error) {
 	h := q.r.Header
-	if q.path.Kind != KindObject || q.path.NoSlash || !strings.EqualFold(login, q.path.Handle) || q.r.ContentLength <= 0 || q.r.ContentLength > q.h.cfg.MaxBody ||
+	if q.path.Kind != KindObject || q.path.NoSlash || q.r.ContentLength <= 0 || q.r.ContentLength > q.h.cfg.MaxBody ||
 		h["Prefer"] != nil || h["If-Schedule-Tag-Match"] != nil || h["Content-Range"] != nil || h["Push-Dont-Notify"] != nil {
 		return false, nil
 	}
 	found, seen, ok := q.h.db.Remember(q.path.Handle, q.path.Collection)
-	if !ok || found.Login.Rights&storage.RightReadAll != 0 || !q.h.auth.Knows(found.Login, password) {
+	if !ok || !found.Login.SignsInAs(login) || found.Login.Rights&storage.RightReadAll != 0 || !q.h.auth.Knows(found.Login, password) {
 		return false, nil
 	}
 	f, foreign, err := q.bodyFormat()

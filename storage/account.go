@@ -74,6 +74,15 @@ func ValidHandle(s string) bool {
 	return true
 }
 
+// SignsInAs tells that a login names the account: its handle or one of its
+// addresses.
+func (a *Account) SignsInAs(login string) bool {
+	if strings.IndexByte(login, '@') < 0 {
+		return strings.EqualFold(login, a.Handle)
+	}
+	return slices.Contains(a.Emails, NormalEmail(login))
+}
+
 // NormalEmail is the form in which the database knows a mail address: lower
 // case, domain in A-labels; "" when it is none. A mailto: in front is allowed.
 func NormalEmail(s string) string {

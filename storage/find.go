@@ -212,10 +212,12 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	if k.object {
 		args = append(args, q.Object)
 	}
-	if k.same && k.home && (!k.object || k.columns&(ColumnBrief|ColumnPresence) != 0) {
-		if done, err := db.owner(ctx, &q, &f); done || err != nil {
-			db.calendars.note(&f, q.Columns)
-			return f, err
+	if k.home && k.login != 0 && (!k.object || k.columns&(ColumnBrief|ColumnPresence) != 0) {
+		if known, ok := db.accounts.get(q.Home); ok && known.SignsInAs(login) {
+			if done, err := db.owner(ctx, &q, &known, &f); done || err != nil {
+				db.calendars.note(&f, q.Columns)
+				return f, err
+			}
 		}
 	}
 	row := new(findRow)
@@ -289,6 +291,9 @@ func (row *findRow) found(f *Found, k findShape, alone bool, known *accountCache
 		}
 	case row.login.id != 0 && row.login.id == row.home.id:
 		f.Login = f.Home
+		if k.columns&ColumnBrief == 0 {
+			known.put(f.Home)
+		}
 	case row.login.id != 0:
 		if err := row.login.account(&row.accounts[1]); err != nil {
 			return err

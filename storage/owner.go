@@ -118,19 +118,15 @@ const (
 	ownerGet    = `SELECT h.version, h.modified, c.id, c.kind, c.components, o.etag, o.flags, o.component, o.schedule_tag, o.size, o.modified, o.data` + ownerFrom + ` JOIN object` + ownerObject
 )
 
-// owner is Find's short way for somebody whose account is known and who asks
-// for himself, a calendar or an object of his own. False: nothing was found this way, or
+// owner is Find's short way for somebody whose account is known, by this login,
+// and who asks for himself, a calendar or an object of his own. False: nothing was found this way, or
 // the account has changed meanwhile; Find looks again in full.
-func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
-	known, ok := db.accounts.get(q.Home)
-	if !ok {
-		return false, nil
-	}
+func (db *DB) owner(ctx context.Context, q *Query, known *Account, f *Found) (bool, error) {
 	if q.Collection == "" && q.Columns&ColumnContents != 0 {
-		if contents, err := db.poll(ctx, &known); err != nil {
+		if contents, err := db.poll(ctx, known); err != nil {
 			return false, err
 		} else if contents != nil {
-			f.Login, f.Home, f.Contents = &known, &known, contents
+			f.Login, f.Home, f.Contents = known, known, contents
 			return true, nil
 		}
 	}
@@ -180,7 +176,7 @@ func (db *DB) owner(ctx context.Context, q *Query, f *Found) (bool, error) {
 	if err != nil || !found || row.version != known.Version || row.modified != known.Modified {
 		return false, err
 	}
-	row.a = known
+	row.a = *known
 	f.Login, f.Home = &row.a, &row.a
 	if q.Collection == "" {
 		if contents != nil {

@@ -26,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) *storage.DB) {
 		{"Collections", testCollections}, {"Properties", testProperties}, {"HomeChanges", testHomeChanges},
 		{"Apply", testApply}, {"ApplyMany", testApplyMany}, {"MoveInOneCall", testMove}, {"UIDs", testUIDs},
 		{"PutPlain", testPutPlain}, {"PutPlainRace", testPutPlainRace}, {"PutSeen", testPutSeen}, {"PutTogether", testPutTogether}, {"CreateRace", testCreateRace}, {"Reads", testReads}, {"Busy", testBusy},
-		{"Changes", testChanges}, {"Contents", testContents}, {"Listing", testListing}, {"Named", testNamed}, {"ListingBesideWriters", testListingBesideWriters}, {"BadTokens", testBadTokens}, {"InitialPages", testInitialPages}, {"SyncBesideWriters", testSyncBesideWriters},
+		{"Changes", testChanges}, {"Contents", testContents}, {"AddressLogin", testAddressLogin}, {"Listing", testListing}, {"Named", testNamed}, {"ListingBesideWriters", testListingBesideWriters}, {"BadTokens", testBadTokens}, {"InitialPages", testInitialPages}, {"SyncBesideWriters", testSyncBesideWriters},
 		{"Retries", testRetries}, {"Statements", testStatements}, {"View", testView}, {"RemoveCollection", testRemoveCollection},
 		{"Deliveries", testDeliveries}, {"ClaimOrder", testClaimOrder}, {"ClaimCap", testClaimCap}, {"WireIDs", testWireIDs}, {"Leases", testLeases},
 		{"WriteBack", testWriteBack}, {"PeerStates", testPeerStates}, {"Refresh", testRefresh}, {"Replay", testReplay}, {"ReplayRace", testReplayRace},
