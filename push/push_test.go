@@ -469,79 +469,89 @@ func TestPushOnce(t *testing.T) {
 // Many changes become few messages, the last of which has the last state.
 func TestPushCoalesces(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storagetest.SQLite)
-	w.node(w.db, loopback)
-	p := w.program("phone").subscribe("alice", cal, "")
-	for i := range 40 {
-		w.must(201, "alice", "PUT", fmt.Sprint(cal, i, ".ics"), "", event(fmt.Sprint(i)))
-	}
-	token := between(w.must(207, "alice", "PROPFIND", cal, "Depth: 0", props), "<D:sync-token>", "<")
-	for n := 1; ; n++ {
-		m := p.read(w.next())
-		if m.Content == nil {
-			t.Fatalf("message %+v", m)
-		}
-		if m.Content.Token == token {
-			if n > 20 {
-				t.Errorf("%d messages for 40 changes", n)
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, e)
+			w.node(w.db, loopback)
+			p := w.program("phone").subscribe("alice", cal, "")
+			for i := range 40 {
+				w.must(201, "alice", "PUT", fmt.Sprint(cal, i, ".ics"), "", event(fmt.Sprint(i)))
 			}
-			break
-		}
+			token := between(w.must(207, "alice", "PROPFIND", cal, "Depth: 0", props), "<D:sync-token>", "<")
+			for n := 1; ; n++ {
+				m := p.read(w.next())
+				if m.Content == nil {
+					t.Fatalf("message %+v", m)
+				}
+				if m.Content.Token == token {
+					if n > 20 {
+						t.Errorf("%d messages for 40 changes", n)
+					}
+					break
+				}
+			}
+			w.silent()
+		})
 	}
-	w.silent()
 }
 
 // Dead subscriptions, revoked rights, accounts and calendars that go away.
 func TestPushEnds(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storagetest.SQLite)
-	w.node(w.db, loopback)
-	n := 0
-	change := func() { n++; w.must(201, "alice", "PUT", fmt.Sprint(cal, n, ".ics"), "", event(fmt.Sprint(n))) }
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, e)
+			w.node(w.db, loopback)
+			n := 0
+			change := func() { n++; w.must(201, "alice", "PUT", fmt.Sprint(cal, n, ".ics"), "", event(fmt.Sprint(n))) }
 
-	gone := w.program("gone").subscribe("alice", cal, "")
-	w.service.says(gone.path, http.StatusGone)
-	change()
-	w.next()
-	w.gone(gone.registration, "alice")
+			gone := w.program("gone").subscribe("alice", cal, "")
+			w.service.says(gone.path, http.StatusGone)
+			change()
+			w.next()
+			w.gone(gone.registration, "alice")
 
-	missing := w.program("missing").subscribe("alice", cal, "")
-	w.service.says(missing.path, http.StatusNotFound)
-	change()
-	w.next()
-	w.gone(missing.registration, "alice")
+			missing := w.program("missing").subscribe("alice", cal, "")
+			w.service.says(missing.path, http.StatusNotFound)
+			change()
+			w.next()
+			w.gone(missing.registration, "alice")
 
-	busy := w.program("busy").subscribe("alice", cal, "")
-	w.service.says(busy.path, http.StatusServiceUnavailable)
-	change()
-	w.next()
-	w.silent() // it waits
-	w.must(204, "alice", "DELETE", busy.registration, "", "")
+			busy := w.program("busy").subscribe("alice", cal, "")
+			w.service.says(busy.path, http.StatusServiceUnavailable)
+			change()
+			w.next()
+			w.silent() // it waits
+			w.must(204, "alice", "DELETE", busy.registration, "", "")
 
-	// Bob may read, is told, and may no longer read (A25).
-	const grant = `<D:acl xmlns:D="DAV:"><D:ace><D:principal><D:href>/dav/principals/users/bob/</D:href></D:principal><D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace></D:acl>`
-	bobs := w.program("bobs")
-	resp, text := w.do("bob", "POST", cal, "", bobs.register(""))
-	if resp.StatusCode != 403 && resp.StatusCode != 404 {
-		t.Fatalf("a stranger registers: %d %s", resp.StatusCode, text)
+			// Bob may read, is told, and may no longer read (A25).
+			const grant = `<D:acl xmlns:D="DAV:"><D:ace><D:principal><D:href>/dav/principals/users/bob/</D:href></D:principal><D:grant><D:privilege><D:read/></D:privilege></D:grant></D:ace></D:acl>`
+			bobs := w.program("bobs")
+			resp, text := w.do("bob", "POST", cal, "", bobs.register(""))
+			if resp.StatusCode != 403 && resp.StatusCode != 404 {
+				t.Fatalf("a stranger registers: %d %s", resp.StatusCode, text)
+			}
+			w.must(200, "alice", "ACL", cal, "", grant)
+			bobs.subscribe("bob", cal, "")
+			change()
+			bobs.read(w.next())
+			w.must(200, "alice", "ACL", cal, "", `<D:acl xmlns:D="DAV:"/>`)
+			change()
+			w.silent()
+			w.gone(bobs.registration, "bob")
+
+			// The calendar goes: one last word.
+			w.must(201, "alice", "MKCALENDAR", "/dav/calendars/alice/short/", "", "")
+			last := w.program("last").subscribe("alice", "/dav/calendars/alice/short/", "")
+			w.must(204, "alice", "DELETE", "/dav/calendars/alice/short/", "", "")
+			if m := last.read(w.next()); m.Content == nil || m.Content.Token != "" {
+				t.Errorf("message %+v", m)
+			}
+			w.gone(last.registration, "alice")
+		})
 	}
-	w.must(200, "alice", "ACL", cal, "", grant)
-	bobs.subscribe("bob", cal, "")
-	change()
-	bobs.read(w.next())
-	w.must(200, "alice", "ACL", cal, "", `<D:acl xmlns:D="DAV:"/>`)
-	change()
-	w.silent()
-	w.gone(bobs.registration, "bob")
-
-	// The calendar goes: one last word.
-	w.must(201, "alice", "MKCALENDAR", "/dav/calendars/alice/short/", "", "")
-	last := w.program("last").subscribe("alice", "/dav/calendars/alice/short/", "")
-	w.must(204, "alice", "DELETE", "/dav/calendars/alice/short/", "", "")
-	if m := last.read(w.next()); m.Content == nil || m.Content.Token != "" {
-		t.Errorf("message %+v", m)
-	}
-	w.gone(last.registration, "alice")
 }
 
 // gone waits until a registration is no more.
@@ -569,55 +579,60 @@ func (w *world) gone(registration, user string) {
 // addresses behind an endpoint.
 func TestPushRefusals(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storagetest.SQLite)
-	w.node(w.db) // allows no inner network
-	p := w.program("phone")
-	good := p.register("")
-	refused := func(body, precondition string) {
-		t.Helper()
-		if text := w.must(403, "alice", "POST", cal, "", body); !strings.Contains(text, "<P:"+precondition) {
-			t.Errorf("the answer lacks %s: %s", precondition, text)
-		}
-	}
-	refused(strings.Replace(good, "web-push-subscription", "other", 2), "invalid-subscription")
-	refused(strings.Replace(good, "https://127.0.0.1", "http://127.0.0.1", 1), "invalid-subscription")
-	refused(strings.Replace(good, "https://127.0.0.1", "file://127.0.0.1", 1), "invalid-subscription")
-	refused(strings.Replace(good, `type="p256dh"`, `type="x25519"`, 1), "invalid-subscription")
-	refused(strings.Replace(good, base64url.EncodeToString(p.auth), "short", 1), "invalid-subscription")
-	refused(strings.Replace(good, base64url.EncodeToString(p.key.PublicKey().Bytes()), vectorOffCurve, 1), "invalid-subscription")
-	refused(strings.Replace(good, "<auth-secret>", "<content-encoding>aesgcm</content-encoding><auth-secret>", 1), "invalid-subscription")
-	refused(p.register("<trigger/>"), "no-supported-trigger")
-	refused(p.register("<trigger><other/></trigger>"), "no-supported-trigger")
-	w.must(400, "alice", "POST", cal, "", "<x xmlns='y'/>")
-	w.must(400, "alice", "POST", cal, "", "nonsense")
-	w.must(400, "alice", "POST", cal, "", `<!DOCTYPE x [<!ENTITY y "z">]>`+good) // A12
-	for i := range 5 {
-		w.program(fmt.Sprint("p", i)).subscribe("alice", cal, "")
-	}
-	refused(good, "push-not-available") // five are the most in this test
-	// How long it lasts.
-	for expires, want := range map[string]time.Duration{"": 7 * 24 * time.Hour, "nonsense": 7 * 24 * time.Hour,
-		time.Now().Add(72 * time.Hour).UTC().Format(http.TimeFormat): 72 * time.Hour, "Fri, 01 Jan 2100 00:00:00 GMT": 14 * 24 * time.Hour, "Fri, 01 Jan 1999 00:00:00 GMT": time.Hour} {
-		resp, text := w.do("bob", "POST", "/dav/calendars/bob/calendar/", "", p.register("<expires>"+expires+"</expires>"))
-		at, err := http.ParseTime(resp.Header.Get("Expires"))
-		if off := time.Until(at) - want; err != nil || off < -time.Minute || off > time.Minute {
-			t.Errorf("expires %q: %d %s, Expires %q (%v)", expires, resp.StatusCode, text, resp.Header.Get("Expires"), err)
-		}
-	}
-	// The endpoints are on loopback, which the dialer refuses: nobody is asked.
-	w.must(201, "alice", "PUT", cal+"1.ics", "", event("1"))
-	w.silent()
-	for i := range 200 {
-		if strings.Contains(w.log.text(), "not allowed") {
-			break
-		}
-		if i == 199 {
-			t.Errorf("the log does not say why nothing was sent: %s", w.log.text())
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if u, _ := url.Parse(w.service.URL); strings.Contains(w.log.text(), u.Host+"/") {
-		t.Error("the log holds an endpoint (A53)")
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, e)
+			w.node(w.db) // allows no inner network
+			p := w.program("phone")
+			good := p.register("")
+			refused := func(body, precondition string) {
+				t.Helper()
+				if text := w.must(403, "alice", "POST", cal, "", body); !strings.Contains(text, "<P:"+precondition) {
+					t.Errorf("the answer lacks %s: %s", precondition, text)
+				}
+			}
+			refused(strings.Replace(good, "web-push-subscription", "other", 2), "invalid-subscription")
+			refused(strings.Replace(good, "https://127.0.0.1", "http://127.0.0.1", 1), "invalid-subscription")
+			refused(strings.Replace(good, "https://127.0.0.1", "file://127.0.0.1", 1), "invalid-subscription")
+			refused(strings.Replace(good, `type="p256dh"`, `type="x25519"`, 1), "invalid-subscription")
+			refused(strings.Replace(good, base64url.EncodeToString(p.auth), "short", 1), "invalid-subscription")
+			refused(strings.Replace(good, base64url.EncodeToString(p.key.PublicKey().Bytes()), vectorOffCurve, 1), "invalid-subscription")
+			refused(strings.Replace(good, "<auth-secret>", "<content-encoding>aesgcm</content-encoding><auth-secret>", 1), "invalid-subscription")
+			refused(p.register("<trigger/>"), "no-supported-trigger")
+			refused(p.register("<trigger><other/></trigger>"), "no-supported-trigger")
+			w.must(400, "alice", "POST", cal, "", "<x xmlns='y'/>")
+			w.must(400, "alice", "POST", cal, "", "nonsense")
+			w.must(400, "alice", "POST", cal, "", `<!DOCTYPE x [<!ENTITY y "z">]>`+good) // A12
+			for i := range 5 {
+				w.program(fmt.Sprint("p", i)).subscribe("alice", cal, "")
+			}
+			refused(good, "push-not-available") // five are the most in this test
+			// How long it lasts.
+			for expires, want := range map[string]time.Duration{"": 7 * 24 * time.Hour, "nonsense": 7 * 24 * time.Hour,
+				time.Now().Add(72 * time.Hour).UTC().Format(http.TimeFormat): 72 * time.Hour, "Fri, 01 Jan 2100 00:00:00 GMT": 14 * 24 * time.Hour, "Fri, 01 Jan 1999 00:00:00 GMT": time.Hour} {
+				resp, text := w.do("bob", "POST", "/dav/calendars/bob/calendar/", "", p.register("<expires>"+expires+"</expires>"))
+				at, err := http.ParseTime(resp.Header.Get("Expires"))
+				if off := time.Until(at) - want; err != nil || off < -time.Minute || off > time.Minute {
+					t.Errorf("expires %q: %d %s, Expires %q (%v)", expires, resp.StatusCode, text, resp.Header.Get("Expires"), err)
+				}
+			}
+			// The endpoints are on loopback, which the dialer refuses: nobody is asked.
+			w.must(201, "alice", "PUT", cal+"1.ics", "", event("1"))
+			w.silent()
+			for i := range 200 {
+				if strings.Contains(w.log.text(), "not allowed") {
+					break
+				}
+				if i == 199 {
+					t.Errorf("the log does not say why nothing was sent: %s", w.log.text())
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			if u, _ := url.Parse(w.service.URL); strings.Contains(w.log.text(), u.Host+"/") {
+				t.Error("the log holds an endpoint (A53)")
+			}
+		})
 	}
 }
 

@@ -17,36 +17,41 @@ import (
 // ahead, whatever it asks for; nothing of the past and nothing later.
 func TestOtherDomainsSeeAWindow(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
-	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	db := storagetest.Open(t, storagetest.SQLite)
-	s := scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Now: func() time.Time { return now }, Node: "test"})
-	a, err := db.CreateAccount(ctx, storage.Account{Handle: "bob", Kind: storage.KindUser, Emails: []string{"bob@example.com"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := db.CollectionByName(ctx, a.ID, "calendar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, day := range map[string]string{"past": "20261101", "soon": "20261201", "late": "20270301"} {
-		text := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t//EN\r\nBEGIN:VEVENT\r\nUID:" + name + "\r\nDTSTAMP:20261101T000000Z\r\nDTSTART:" + day + "T100000Z\r\nDURATION:PT1H\r\nSTATUS:TENTATIVE\r\nSUMMARY:Secret\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
-		if _, err := s.Put(ctx, scheduling.Put{Actor: scheduling.Actor{Account: a, By: a}, Key: storage.ObjectKey{CollectionKey: c.CollectionKey, Name: name + ".ics"}, Data: []byte(text)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	q, err := calendar.Parse([]byte("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t//EN\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:q\r\nDTSTAMP:20261121T120000Z\r\nDTSTART:20261025T000000Z\r\nDTEND:20270401T000000Z\r\nORGANIZER:mailto:x@other.test\r\nATTENDEE:mailto:bob@example.com\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n"), calendar.DefaultLimits())
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := s.AnswerFreeBusy(ctx, scheduling.Inbound{Via: "ischedule", Originator: "mailto:x@other.test", Recipients: []calendar.Address{"mailto:bob@example.com"}, Message: q})
-	if err != nil || len(res) != 1 {
-		t.Fatalf("%v, %v", res, err)
-	}
-	text := string(res[0].Calendar)
-	for part, want := range map[string]bool{"20261201T100000Z/": true, "20261101T100000Z/": false, "20270301T100000Z/": false, "Secret": false, "TENTATIVE": false, "DTEND:20270401T000000Z": true} {
-		if strings.Contains(text, part) != want {
-			t.Errorf("the answer has %q: %v\n%s", part, !want, text)
-		}
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+			db := storagetest.Open(t, e)
+			s := scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Now: func() time.Time { return now }, Node: "test"})
+			a, err := db.CreateAccount(ctx, storage.Account{Handle: "bob", Kind: storage.KindUser, Emails: []string{"bob@example.com"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := db.CollectionByName(ctx, a.ID, "calendar")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, day := range map[string]string{"past": "20261101", "soon": "20261201", "late": "20270301"} {
+				text := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t//EN\r\nBEGIN:VEVENT\r\nUID:" + name + "\r\nDTSTAMP:20261101T000000Z\r\nDTSTART:" + day + "T100000Z\r\nDURATION:PT1H\r\nSTATUS:TENTATIVE\r\nSUMMARY:Secret\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+				if _, err := s.Put(ctx, scheduling.Put{Actor: scheduling.Actor{Account: a, By: a}, Key: storage.ObjectKey{CollectionKey: c.CollectionKey, Name: name + ".ics"}, Data: []byte(text)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			q, err := calendar.Parse([]byte("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t//EN\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:q\r\nDTSTAMP:20261121T120000Z\r\nDTSTART:20261025T000000Z\r\nDTEND:20270401T000000Z\r\nORGANIZER:mailto:x@other.test\r\nATTENDEE:mailto:bob@example.com\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n"), calendar.DefaultLimits())
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := s.AnswerFreeBusy(ctx, scheduling.Inbound{Via: "ischedule", Originator: "mailto:x@other.test", Recipients: []calendar.Address{"mailto:bob@example.com"}, Message: q})
+			if err != nil || len(res) != 1 {
+				t.Fatalf("%v, %v", res, err)
+			}
+			text := string(res[0].Calendar)
+			for part, want := range map[string]bool{"20261201T100000Z/": true, "20261101T100000Z/": false, "20270301T100000Z/": false, "Secret": false, "TENTATIVE": false, "DTEND:20270401T000000Z": true} {
+				if strings.Contains(text, part) != want {
+					t.Errorf("the answer has %q: %v\n%s", part, !want, text)
+				}
+			}
+		})
 	}
 }
