@@ -35,6 +35,10 @@ func openPostgres(ctx context.Context, rawURL string, o Options, d *dialect) (*p
 		"lock_timeout":                        "10s",
 		"idle_in_transaction_session_timeout": "60s",
 		"default_transaction_isolation":       "read committed",
+		// Each statement is written for one plan, whatever its values (see
+		// TestPlans). The server would plan it anew for its first five values on
+		// each connection, which takes longer than all else that a PUT needs.
+		"plan_cache_mode": "force_generic_plan",
 	} {
 		if _, ok := cfg.ConnConfig.RuntimeParams[name]; !ok {
 			cfg.ConnConfig.RuntimeParams[name] = value
