@@ -228,7 +228,7 @@ func TestImportAccount(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t, "a.test")
 	ctx := t.Context()
-	if _, err := o.a.AddUser(ctx, UserSpec{Name: "alice", Password: "secret"}); err != nil {
+	if _, _, err := o.a.AddUser(ctx, UserSpec{Name: "alice", Password: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	acc, err := o.a.account(ctx, "alice")
@@ -252,7 +252,7 @@ func TestImportAccount(t *testing.T) {
 		c.DNSResolver = List{discovertest.Start(t, o.world).Addr()}
 		c.ExtraCA, c.DialAllow = o.a.cfg.ExtraCA, o.a.cfg.DialAllow
 	})
-	if _, err := us.AddUser(ctx, UserSpec{Name: "bob"}); err != nil {
+	if _, _, err := us.AddUser(ctx, UserSpec{Name: "bob"}); err != nil {
 		t.Fatal(err)
 	}
 	pull := func(password string) (ImportReport, error) {

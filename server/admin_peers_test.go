@@ -180,7 +180,7 @@ func TestTrustedPeer(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t, "alpha.test")
 	ctx := t.Context()
-	if _, err := o.a.AddUser(ctx, UserSpec{Name: "alice", Emails: []string{"alice@alpha.test"}, Password: "a long enough password"}); err != nil {
+	if _, _, err := o.a.AddUser(ctx, UserSpec{Name: "alice", Emails: []string{"alice@alpha.test"}, Password: "a long enough password"}); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

@@ -273,7 +273,7 @@ func TestRemoveDue(t *testing.T) {
 			a := adminOver(t, db, nil)
 			ctx := t.Context()
 			for _, name := range []string{"alice", "bob", "carol"} {
-				if _, err := a.AddUser(ctx, UserSpec{Name: name}); err != nil {
+				if _, _, err := a.AddUser(ctx, UserSpec{Name: name}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -210,29 +210,88 @@ func (a *Admin) Users(ctx context.Context, kind, text string) ([]UserInfo, error
 	return out, err
 }
 
-// AddUser creates an account with its calendars.
-func (a *Admin) AddUser(ctx context.Context, s UserSpec) (UserInfo, error) {
+// AddUser creates an account with its calendars. An account that is already
+// what was asked for is left alone, so that a script may run twice; made says
+// whether there is a new one. A different account of the name is an error.
+func (a *Admin) AddUser(ctx context.Context, s UserSpec) (u UserInfo, made bool, err error) {
+	acc, err := specified(s)
+	if err != nil {
+		return UserInfo{}, false, err
+	}
+	old, err := a.db.AccountByHandle(ctx, s.Name)
+	switch {
+	case err == nil:
+		if other := differences(old, acc, s); len(other) > 0 {
+			return UserInfo{}, false, explained(storage.ErrExists, "account %s exists already, with another %s; change it with `kalends user set`, a password with `kalends user passwd`, or choose another name", s.Name, strings.Join(other, " and "))
+		}
+		return userInfo(old), false, nil
+	case !errors.Is(err, storage.ErrNotFound):
+		return UserInfo{}, false, err
+	}
+	if s.Password != "" {
+		if acc.Verifier, err = auth.Hash(s.Password); err != nil {
+			return UserInfo{}, false, explained(errors.Join(ErrUsage, err), "%v", err)
+		}
+	}
+	if acc, err = a.db.CreateAccount(ctx, acc); err != nil {
+		return UserInfo{}, false, taken(err)
+	}
+	return userInfo(acc), true, a.audit(ctx, "user.add", acc.Handle, kindNames[acc.Kind])
+}
+
+// differences names what an account has otherwise than asked for. A password
+// and a UUID that were not said may be any.
+func differences(have, want storage.Account, s UserSpec) (out []string) {
+	normal := func(list []string) []string {
+		list = slices.Clone(list)
+		for i, e := range list {
+			list[i] = storage.NormalEmail(e)
+		}
+		slices.Sort(list)
+		return list
+	}
+	for _, d := range []struct {
+		what string
+		is   bool
+	}{
+		{"kind", have.Kind != want.Kind},
+		{"address", !slices.Equal(normal(have.Emails), normal(want.Emails))},
+		{"display name", have.DisplayName != want.DisplayName},
+		{"right", have.Rights != want.Rights},
+		{"UUID", want.UUID != "" && have.UUID != want.UUID},
+		{"way to answer invitations", have.Settings.AutoAccept != want.Settings.AutoAccept},
+		{"password", s.Password != "" && !auth.Matches(have.Verifier, s.Password)},
+	} {
+		if d.is {
+			out = append(out, d.what)
+		}
+	}
+	return out
+}
+
+// specified is the account that s asks for, still without a password.
+func specified(s UserSpec) (storage.Account, error) {
 	acc := storage.Account{Handle: s.Name, DisplayName: s.DisplayName, Kind: storage.KindUser, Emails: s.Emails}
 	var err error
 	if err = checkName(s.Name); err != nil {
-		return UserInfo{}, err
+		return storage.Account{}, err
 	}
 	if s.Kind != "" {
 		if acc.Kind, err = parseKind(s.Kind); err != nil {
-			return UserInfo{}, err
+			return storage.Account{}, err
 		}
 	}
 	if acc.Rights, err = parseRights(s.Rights); err != nil {
-		return UserInfo{}, err
+		return storage.Account{}, err
 	}
 	if acc.UUID, err = parseUUID(s.UUID); err != nil {
-		return UserInfo{}, err
+		return storage.Account{}, err
 	}
 	if err = checkEmails(s.Emails); err != nil {
-		return UserInfo{}, err
+		return storage.Account{}, err
 	}
 	if err = checkAuto(s.AutoAccept); err != nil {
-		return UserInfo{}, err
+		return storage.Account{}, err
 	}
 	if acc.DisplayName == "" {
 		acc.DisplayName = s.Name
@@ -241,19 +300,10 @@ func (a *Admin) AddUser(ctx context.Context, s UserSpec) (UserInfo, error) {
 	if s.AutoAccept == "" {
 		acc.Settings.AutoAccept = defaultAuto(acc.Kind)
 	}
-	if s.Password != "" {
-		if acc.Kind == storage.KindGroup {
-			return UserInfo{}, usage("nobody signs in as a group; leave the password out")
-		}
-		if acc.Verifier, err = auth.Hash(s.Password); err != nil {
-			return UserInfo{}, explained(errors.Join(ErrUsage, err), "%v", err)
-		}
+	if s.Password != "" && acc.Kind == storage.KindGroup {
+		return storage.Account{}, usage("nobody signs in as a group; leave the password out")
 	}
-	acc, err = a.db.CreateAccount(ctx, acc)
-	if err != nil {
-		return UserInfo{}, taken(err)
-	}
-	return userInfo(acc), a.audit(ctx, "user.add", acc.Handle, kindNames[acc.Kind])
+	return acc, nil
 }
 
 // taken says what to do when a name, an address or a UUID cannot be had.
@@ -264,7 +314,7 @@ func taken(err error) error {
 		return explained(err, "%s belonged to a removed account and is held back until %s, so that nobody inherits its invitations; choose another", held.What, stamp(held.Until)[:10])
 	case errors.Is(err, storage.ErrExists):
 		text := strings.TrimPrefix(plain(err), "exists already: ")
-		return explained(err, "%s exists already or is taken; choose another, or change the account with `kalends user set`", text)
+		return explained(err, "%s; choose another, or change the account with `kalends user set`", text)
 	}
 	return err
 }

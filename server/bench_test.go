@@ -54,7 +54,7 @@ func benchInbound(b *testing.B, e storagetest.Engine) {
 		b.Fatal(err)
 	}
 	for _, name := range []string{"alice", "bob"} {
-		if _, err := a.AddUser(ctx, UserSpec{Name: name, Emails: []string{name + "@alpha.test"}, Password: "a long enough password"}); err != nil {
+		if _, _, err := a.AddUser(ctx, UserSpec{Name: name, Emails: []string{name + "@alpha.test"}, Password: "a long enough password"}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -284,7 +284,7 @@ func (tx *Tx) freeNames(ctx context.Context, handles, uuids []string) error {
 		}
 		switch {
 		case t.removed == 0:
-			return fmt.Errorf("%w: account %s", ErrExists, name)
+			return fmt.Errorf("%w: %s is taken", ErrExists, name)
 		case until > now:
 			return &HeldError{What: name, Until: until}
 		}

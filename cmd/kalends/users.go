@@ -75,6 +75,12 @@ type userAddCmd struct {
 	AutoAccept    string   `help:"How invitations are answered: none, automatic, accept-always, decline-always, accept-if-free, decline-if-busy. Rooms and resources: automatic." placeholder:"MODE"`
 }
 
+// Help is shown by --help.
+func (userAddCmd) Help() string {
+	return `The same command again changes nothing and succeeds. An account of this name that
+is not what the command says is an error; "kalends user set" changes it.`
+}
+
 // Run creates the account.
 func (c *userAddCmd) Run(a *app) error {
 	s := server.UserSpec{Name: c.Name, Kind: c.Kind, Emails: c.Email, DisplayName: c.DisplayName, Rights: c.Rights, UUID: c.UUID, AutoAccept: c.AutoAccept}
@@ -85,11 +91,15 @@ func (c *userAddCmd) Run(a *app) error {
 		}
 	}
 	return a.admin(func(ad *server.Admin) error {
-		u, err := ad.AddUser(a.ctx, s)
+		u, made, err := ad.AddUser(a.ctx, s)
 		if err != nil {
 			return err
 		}
-		a.printf("%s %s added\n", u.Kind, u.Name)
+		if made {
+			a.printf("%s %s added\n", u.Kind, u.Name)
+		} else {
+			a.printf("%s %s exists already; nothing was changed\n", u.Kind, u.Name)
+		}
 		if u.Kind == "user" && !u.Password {
 			a.printf("It has no password yet: kalends user passwd %s\n", u.Name)
 		}
