@@ -12,19 +12,35 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/kalends/kalends/storage/storagetest"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kalends": main})
 }
 
-// Each script is a session of an administrator on a fresh SQLite database.
+// Each script is a session of an administrator on a fresh, empty database of
+// each engine; $ENGINE is its name, $DATABASE its address.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	for _, engine := range storagetest.Engines(t) {
+		t.Run(string(engine), func(t *testing.T) {
+			t.Parallel()
+			scripts(t, engine)
+		})
+	}
+}
+
+func scripts(t *testing.T, engine storagetest.Engine) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, "KALENDS_DATABASE_URL=sqlite:"+e.WorkDir+"/data/kalends.db", "KALENDS_DATA_DIR="+e.WorkDir+"/data")
+			address, name := "sqlite:"+e.WorkDir+"/data/kalends.db", "sqlite"
+			if engine == storagetest.Postgres {
+				address, name = storagetest.PostgresURL(t), "postgres"
+			}
+			e.Vars = append(e.Vars, "KALENDS_DATABASE_URL="+address, "DATABASE="+address, "ENGINE="+name, "KALENDS_DATA_DIR="+e.WorkDir+"/data")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
