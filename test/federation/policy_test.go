@@ -149,11 +149,14 @@ func TestDeliveries(t *testing.T) {
 	s.alpha.Set("KALENDS_RETRY_MIN=1h", "KALENDS_RETRY_MAX=1h", "KALENDS_RETRY_EXPIRY=48h")
 	s.alpha.Start()
 	s.beta.Stop()
+	requests := map[string]string{} // UID -> the id that the answer to the PUT said
 	put := func(uid string) string {
 		path := s.alice.Path(uid + ".ics")
-		if err := s.alice.MustPut(path, (blackbox.Event{UID: uid, Start: monday, Organizer: s.alice.Address, Attendees: []string{s.carol.Address}}).String()); err != nil {
-			t.Fatal(err)
+		a, err := s.alice.Put(path, (blackbox.Event{UID: uid, Start: monday, Organizer: s.alice.Address, Attendees: []string{s.carol.Address}}).String())
+		if err != nil || !a.OK() {
+			t.Fatalf("PUT: %s, %v", a, err)
 		}
+		requests[uid] = a.Header.Get("X-Request-Id")
 		return path
 	}
 	state := func(path, want string) {
@@ -193,6 +196,10 @@ func TestDeliveries(t *testing.T) {
 			t.Errorf("show says nothing of %q: %s", want, text)
 		}
 	}
+	// The id of alice's PUT names the message in the queue.
+	if id := requests["first"]; id == "" || id == requests["second"] || !strings.Contains(text, id) {
+		t.Errorf("the delivery does not say the request %q: %s", id, text)
+	}
 	if strings.Contains(text, "BEGIN:VCALENDAR") || !strings.Contains(run("show", "--body", one.Ref), "BEGIN:VCALENDAR") {
 		t.Error("the message is shown with --body, and only then")
 	}
@@ -217,6 +224,15 @@ func TestDeliveries(t *testing.T) {
 	if d := s.delivery(s.alpha, "first", func(d blackbox.Delivery) bool { return d.State == "done" }); d.Attempts < 2 {
 		t.Errorf("%+v", d)
 	}
+	// And it stands beside the peer's answer in the log.
+	blackbox.Must(t, patience, func() error {
+		for line := range strings.Lines(s.alpha.Log()) {
+			if strings.Contains(line, requests["first"]) && strings.Contains(line, "recipient_domain=beta.test") && strings.Contains(line, "state=done") {
+				return nil
+			}
+		}
+		return fmt.Errorf("no line of the log has request %s and what beta.test answered", requests["first"])
+	})
 	if f, err := s.carol.Copy("second"); err != nil || f != nil {
 		t.Errorf("what was given up arrived: %v", err)
 	}
