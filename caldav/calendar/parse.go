@@ -207,6 +207,8 @@ func (p *parser) object() (*Component, error) {
 				return top, err
 			}
 			continue
+		case name == "BEGIN", name == "END": // RFC 5545 §3.6: no parameters
+			return nil, fail(CodeInvalidData, no, "%s has parameters: %q", name, excerpt(line))
 		case len(p.stack) == 0:
 			return nil, fail(CodeInvalidData, no, "%s stands outside of a VCALENDAR", excerpt(name))
 		}

@@ -182,6 +182,8 @@ func TestParseRefuses(t *testing.T) {
 		{"BEGIN alone", cal("BEGIN:\n"), `BEGIN without a component name: "" (line 4)`},
 		{"odd BEGIN", cal("BEGIN:V EVENT\n"), `BEGIN without a component name: "V EVENT" (line 4)`},
 		{"no colon", cal("DTSTART;TZID=X\n"), "DTSTART: no colon before the value (line 4)"},
+		{"END with parameters", cal("BEGIN:VEVENT\nEND;00:VEVENT\nEND:VEVENT\n"), `END has parameters: "END;00:VEVENT" (line 5)`},
+		{"BEGIN with parameters", cal("BEGIN;X=1:VEVENT\nEND:VEVENT\n"), `BEGIN has parameters: "BEGIN;X=1:VEVENT" (line 4)`},
 		{"no colon 2", cal("DTSTART\n"), `no colon after the property name: "DTSTART" (line 4)`},
 		{"no colon 3", cal("DTSTART;TZID\n"), "DTSTART: no colon before the value (line 4)"},
 		{"blank in name", cal("DT START:1\n"), `no colon after the property name: "DT START:1" (line 4)`},
