@@ -3,6 +3,7 @@ package caldav
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/kalends/kalends/caldav/acl"
@@ -101,8 +102,9 @@ func (q *request) moveObject() error {
 	}
 	tag := strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `)
 	if f.Home.ID == q.found.Home.ID {
+		match, _ := q.entityTags()
 		res, err := q.h.sched.Move(q.ctx, scheduling.Move{Actor: q.actor(), From: q.objectKey(), To: key, Overwrite: overwrite,
-			IfMatch: etags(q.r.Header.Values("If-Match")), IfScheduleTag: tag, RequestID: q.requestID()})
+			IfMatch: match, IfScheduleTag: tag, RequestID: q.requestID()})
 		if err != nil {
 			return err
 		}
@@ -151,6 +153,12 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, remove 
 	if src.Missing() {
 		return errNotFound
 	}
+	if match, _ := q.entityTags(); match != nil && !slices.Contains(match, "*") && !slices.Contains(match, src.ETag) {
+		return &httpError{status: http.StatusPreconditionFailed, msg: "If-Match: the resource has changed since it was read; read it again"}
+	}
+	if tag := strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `); tag != "" && tag != src.ScheduleTag {
+		return &httpError{status: http.StatusPreconditionFailed, msg: "If-Schedule-Tag-Match: the scheduling object has changed since it was read; read it again"}
+	}
 	if err := q.roomFor(f.Home, len(src.Data)); err != nil {
 		return err
 	}
@@ -160,7 +168,7 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, remove 
 		return err
 	}
 	if remove {
-		err := q.h.sched.Delete(q.ctx, scheduling.Delete{Actor: q.actor(), Key: q.objectKey(), RequestID: q.requestID()})
+		err := q.h.sched.Delete(q.ctx, scheduling.Delete{Actor: q.actor(), Key: q.objectKey(), IfMatch: []string{src.ETag}, RequestID: q.requestID()}) // not what came in meanwhile
 		if err != nil {
 			return err
 		}

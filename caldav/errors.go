@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/kalends/kalends/caldav/acl"
 	"github.com/kalends/kalends/caldav/calendar"
@@ -162,6 +163,10 @@ func (q *request) translate(err error) *httpError {
 			}
 		}
 		switch {
+		case se.Precond && children != nil && q.r.Method == http.MethodPut && slices.Contains(etags(q.r.Header["If-None-Match"]), "*"):
+			// The new object is there already, or would take the place of another
+			// one: which one it is says what RFC 4791 §5.3.2.1 has for that.
+			return refused(http.StatusPreconditionFailed, davxml.CNoUIDConflict, se.Msg, children...).(*httpError)
 		case se.Precond:
 			return &httpError{status: http.StatusPreconditionFailed, msg: se.Msg}
 		case errors.Is(err, storage.ErrNotFound):

@@ -135,6 +135,7 @@ type request struct {
 	zone   *time.Location // of floating times, when a query names one
 
 	zoneType string // the notation that calendar-timezone is wanted in
+	matched  string // the entity tag that the If header had right, see conditions
 	tracing  *tracing
 }
 
@@ -163,6 +164,9 @@ func (q *request) serve() error {
 	if known {
 		query.Home, query.Collection, query.Object = q.path.Handle, q.path.Collection, q.path.Object
 		query.Columns = wanted(q.path, q.r.Method)
+		if conditional(q.r.Header) {
+			query.Columns &^= storage.ColumnBrief | storage.ColumnPresence
+		}
 	}
 	if known && q.r.Method == http.MethodPut {
 		if done, err := q.putSeen(login, password); done {
@@ -222,6 +226,9 @@ func (q *request) serve() error {
 		if err := q.audit(); err != nil {
 			return err
 		}
+	}
+	if err := q.conditions(); err != nil {
+		return err
 	}
 	return q.quietly(m.serve)
 }

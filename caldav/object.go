@@ -190,9 +190,10 @@ func (q *request) store(data []byte, key storage.ObjectKey, other, location bool
 	if err := q.roomFor(q.found.Home, len(data)); err != nil {
 		return err
 	}
+	match, none := q.entityTags()
 	res, err := q.h.sched.Put(q.ctx, scheduling.Put{
 		Actor: q.actor(), Key: key, Collection: q.found.Collection, Data: data,
-		IfMatch: etags(q.r.Header.Values("If-Match")), IfNoneMatch: etags(q.r.Header.Values("If-None-Match")),
+		IfMatch: match, IfNoneMatch: none,
 		IfScheduleTag: strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `),
 		Silent:        strings.EqualFold(q.r.Header.Get("Schedule-Reply"), "F"),
 		RequestID:     q.requestID(),
@@ -283,8 +284,9 @@ func (q *request) deleteObject() error {
 	if err := q.mayChange(); err != nil {
 		return err
 	}
+	match, none := q.entityTags()
 	err := q.h.sched.Delete(q.ctx, scheduling.Delete{
-		Actor: q.actor(), Key: q.objectKey(), IfMatch: etags(q.r.Header.Values("If-Match")), IfNoneMatch: etags(q.r.Header.Values("If-None-Match")),
+		Actor: q.actor(), Key: q.objectKey(), IfMatch: match, IfNoneMatch: none,
 		IfScheduleTag: strings.Trim(q.r.Header.Get("If-Schedule-Tag-Match"), `" `),
 		Silent:        strings.EqualFold(q.r.Header.Get("Schedule-Reply"), "F"), RequestID: q.requestID(),
 	})

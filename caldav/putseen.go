@@ -18,7 +18,7 @@ import (
 func (q *request) putSeen(login, password string) (bool, error) {
 	h := q.r.Header
 	if q.path.Kind != KindObject || q.path.NoSlash || q.r.ContentLength <= 0 || q.r.ContentLength > q.h.cfg.MaxBody ||
-		h["Prefer"] != nil || h["If-Schedule-Tag-Match"] != nil || h["Content-Range"] != nil || h["Push-Dont-Notify"] != nil {
+		h["Prefer"] != nil || h["If-Schedule-Tag-Match"] != nil || h["Content-Range"] != nil || h["Push-Dont-Notify"] != nil || conditional(h) {
 		return false, nil
 	}
 	found, seen, ok := q.h.db.Remember(q.path.Handle, q.path.Collection)
