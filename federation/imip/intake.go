@@ -388,9 +388,10 @@ func (in *Intake) one(ctx context.Context, m *Mail, t target, person calendar.Ad
 	}
 	for _, r := range results {
 		in.log().InfoContext(ctx, "mail applied", "message_id", m.MessageID, "method", o.Method(), "how", ev.How, "status", r.Status)
-		// 5.1 is trouble that may pass, such as an account without room: the sender's
-		// mail server tries again, and at last tells him.
-		if r.Retry || strings.HasPrefix(r.Status, "5.1") {
+		// 5.1 of an account here is trouble that may pass, such as one without room: the
+		// sender's mail server tries again, and at last tells him. A backend that
+		// says so has given up.
+		if r.Retry || r.Transport != "gateway" && strings.HasPrefix(r.Status, "5.1") {
 			return reply(451, "4.3.0", cleanLine("try again later: "+r.Status, 200))
 		}
 		if beyond(r.Status) {

@@ -88,6 +88,11 @@ func TestIntakeBeyondLimits(t *testing.T) {
 		}
 	}
 	w := newWorld(t)
+	w.answer = func(in scheduling.Inbound) ([]scheduling.RecipientResult, error) { // a backend has given up
+		return []scheduling.RecipientResult{{Recipient: in.Recipients[0], Status: "5.1;Could not complete delivery", Transport: "gateway"}}, nil
+	}
+	wantCodes(t, w.deliver(w.dave(asOrganizers(t, "REQUEST")), "alice@alpha.test"), 250)
+	w = newWorld(t)
 	w.answer = func(scheduling.Inbound) ([]scheduling.RecipientResult, error) {
 		return nil, &calendar.Error{Code: calendar.CodeMaxDate, Msg: "too late"}
 	}
