@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/kalends/kalends/storage"
 )
 
 // Config is the whole configuration: one TOML file, every key also as an
@@ -339,6 +342,22 @@ func (c *Config) check() error {
 	for name, d := range map[string]Dur{"retry_min": c.RetryMin, "retry_max": c.RetryMax, "retry_expiry": c.RetryExpiry, "delivery_lease": c.Lease, "read_timeout": c.ReadTimeout, "shutdown_wait": c.ShutdownWait} {
 		if d <= 0 {
 			return fmt.Errorf("%s is a positive duration", name)
+		}
+	}
+	if c.RetryMin > c.RetryMax {
+		return fmt.Errorf("retry_min (%v) is longer than retry_max (%v)", time.Duration(c.RetryMin), time.Duration(c.RetryMax))
+	}
+	for name, address := range map[string]string{"mail_from": c.MailFrom, "mail_intake": c.MailIntake} {
+		if address != "" && (strings.Count(address, "@") != 1 || storage.NormalEmail(address) == "") {
+			return fmt.Errorf("%s %q is no mail address", name, address)
+		}
+	}
+	for name, addr := range map[string]string{"http_listen": c.HTTPListen, "https_listen": c.HTTPSListen, "management_listen": c.Management, "smtp_listen": c.SMTPListen, "lmtp_listen": c.LMTPListen} {
+		if addr == "" || strings.HasPrefix(addr, "unix:") && addr != "unix:" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("%s %q is neither host:port nor unix:PATH", name, addr)
 		}
 	}
 	for name, n := range map[string]int64{"max_resource_size": c.MaxBody, "max_instances": int64(c.MaxInstances), "max_attendees": int64(c.MaxAttendees), "event_burst": int64(c.EventBurst), "messages_per_hour": int64(c.PerHour), "mail_max_size": c.MailMaxSize, "mail_per_sender": int64(c.MailSender), "mail_per_domain": int64(c.MailDomain), "mail_per_recipient": int64(c.MailPerson),
