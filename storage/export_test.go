@@ -25,11 +25,11 @@ func ParseToken(s string) (string, error) {
 // that must answer it.
 func HotStatements() map[string]string {
 	return map[string]string{
-		ownerGet:               "object_pkey",
-		pgPut(putPlain, true):  "object_pkey",
-		pgPut(putMatch, false): "object_pkey",
-		ownerPut:               "object_pkey",
-		slotText:               "object_pkey",
+		ownerGet:                      "object_pkey",
+		pgPut(putPlain, looksAll):     "object_pkey",
+		pgPut(putMatch, looksNothing): "object_pkey",
+		ownerPut:                      "object_pkey",
+		slotText:                      "object_pkey",
 		findText(findShape{login: 2, home: true, collection: true, object: true}): "object_pkey",
 		`SELECT ` + objectColumns(ColumnData) + fromUID:                           "object_uid",
 	}

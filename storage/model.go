@@ -192,6 +192,8 @@ type PlainPut struct {
 	IfMatch string // ETag that must be there now; "" does not ask, "*" any
 	IfNone  bool   // the name must be free (If-None-Match: *)
 	Seen    *Seen  // must still be so; nil: the caller's request has read it
+
+	room roomCheck // set by storage
 }
 
 // Seen is what an owner's PUT takes from memory instead of reading it: his

@@ -92,6 +92,7 @@ type DB struct {
 	contents  contentsCache
 	listings  listings
 	bodies    bodies
+	rooms     rooms
 
 	randMu sync.Mutex
 	rand   *bufio.Reader

@@ -36,18 +36,44 @@ func (p *PlainPut) condition() putCondition {
 }
 
 // putSeen are the conditions of Seen on the row of the collection that a PUT
-// counts up; its values begin at $n.
-func putSeen(n int) string {
+// counts up; its values begin at $n. The last is that there is room, if it is
+// looked for.
+func putSeen(n int, room bool) string {
 	p := func(i int) string { return "$" + strconv.Itoa(n+i) }
-	return ` AND name = ` + p(0) + ` AND components = ` + p(1) +
-		` AND EXISTS (SELECT 1 FROM account h WHERE h.id = $1 AND h.version = ` + p(2) + ` AND h.modified = ` + p(3) + ` AND h.removed = 0)` +
-		` AND (SELECT CAST(SUM(x.bytes) AS BIGINT) FROM collection x WHERE x.account_id = $1 AND x.deleting = 0) <= CAST(` + p(4) + ` AS BIGINT)`
+	text := ` AND name = ` + p(0) + ` AND components = ` + p(1) +
+		` AND EXISTS (SELECT 1 FROM account h WHERE h.id = $1 AND h.version = ` + p(2) + ` AND h.modified = ` + p(3) + ` AND h.removed = 0)`
+	if room {
+		text += ` AND (SELECT CAST(SUM(x.bytes) AS BIGINT) FROM collection x WHERE x.account_id = $1 AND x.deleting = 0) <= CAST(` + p(4) + ` AS BIGINT)`
+	}
+	return text
 }
 
-const putSeenArgs = 5
+const putSeenArgs = 5 // at most
 
-func (s *Seen) args(args []any, o *Object) []any {
-	return append(args, s.Collection, int64(s.Components), s.Version, s.Modified, s.Room-int64(len(o.Data)))
+// putLooks is what of Seen a PUT compares: which of its statements.
+type putLooks int
+
+const (
+	looksNothing putLooks = iota
+	looksAll
+	looksNoRoom // all but the room
+	putLooksKinds
+)
+
+// looks says which statement the PUT takes, and adds its values.
+func (p *PlainPut) looks(args []any) (putLooks, []any) {
+	s := p.Seen
+	if s == nil {
+		return looksNothing, args
+	}
+	args = append(args, s.Collection, int64(s.Components), s.Version, s.Modified)
+	switch p.room {
+	case roomGranted:
+		return looksNoRoom, args
+	case roomAsked:
+		return looksAll, append(args, s.Room-roomFar-int64(len(p.Object.Data)))
+	}
+	return looksAll, append(args, s.Room-int64(len(p.Object.Data)))
 }
 
 // PutPlain stores an object that concerns nobody but its owner: it takes the
@@ -65,9 +91,19 @@ func (db *DB) PutPlain(ctx context.Context, p PlainPut) (PlainResult, error) {
 	if err := checkObject(o); err != nil {
 		return PlainResult{}, err
 	}
+	if p.Seen != nil {
+		p.room = db.rooms.check(o.Account, p.Seen.Room, int64(len(o.Data)), Micros(db.clock()))
+	}
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		out, err := db.putPlain(ctx, &p)
+		if p.room == roomAsked && (err == nil || errors.Is(err, ErrNotFound)) {
+			db.rooms.found(o.Account, p.Seen.Room, err == nil, Micros(db.clock()))
+			if err != nil { // perhaps there is room, only not much
+				p.room = roomExact
+				continue
+			}
+		}
 		if err == nil {
 			if db.hub.listened.Load() > 0 {
 				db.tell([]note{{TopicCollection, strconv.FormatInt(int64(o.Account), 10)}})

@@ -44,10 +44,13 @@ const (
 
 // pgPut is the statement of a plain PUT under a condition; the values of Seen
 // stand behind those of the object, an entity tag behind all.
-func pgPut(c putCondition, seen bool) string {
+func pgPut(c putCondition, looks putLooks) string {
 	guard, next := "", pgPutArgs+1
-	if seen {
-		guard, next = putSeen(next), next+putSeenArgs
+	switch looks {
+	case looksAll:
+		guard, next = putSeen(next, true), next+putSeenArgs
+	case looksNoRoom:
+		guard, next = putSeen(next, false), next+putSeenArgs-1
 	}
 	switch c {
 	case putNone:
@@ -62,10 +65,12 @@ func pgPut(c putCondition, seen bool) string {
 
 const pgPutArgs = 16
 
-// pgPuts are the statements by condition, without and with Seen.
-var pgPuts = func() (texts [4][2]string) {
+// pgPuts are the statements.
+var pgPuts = func() (texts [4][putLooksKinds]string) {
 	for c := range texts {
-		texts[c] = [2]string{pgPut(putCondition(c), false), pgPut(putCondition(c), true)}
+		for looks := range putLooksKinds {
+			texts[c][looks] = pgPut(putCondition(c), looks)
+		}
 	}
 	return texts
 }()
@@ -146,14 +151,12 @@ func (p *postgres) putPlain(ctx context.Context, put *PlainPut, now int64, out *
 	args := make([]any, 0, pgPutArgs+putSeenArgs+1)
 	args = append(args, int64(o.Account), int64(o.ID), out.Tag, o.Name, o.UID, o.Component, o.ETag, o.ScheduleTag, int64(len(o.Data)), o.Start, o.End,
 		int64(o.Flags), o.Sequence, now, o.Extra, o.Data)
-	condition, seen := put.condition(), 0
-	if put.Seen != nil {
-		seen, args = 1, put.Seen.args(args, o)
-	}
+	condition := put.condition()
+	looks, args := put.looks(args)
 	if condition == putMatch {
 		args = append(args, put.IfMatch)
 	}
-	job := &pgPutJob{ctx: ctx, put: put, text: pgPuts[condition][seen], args: args, out: out}
+	job := &pgPutJob{ctx: ctx, put: put, text: pgPuts[condition][looks], args: args, out: out}
 	key := CollectionKey{Account: o.Account, ID: o.ID}
 	if turn := p.lines.enter(key, job); turn != nil {
 		defer func() {

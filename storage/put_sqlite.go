@@ -29,10 +29,10 @@ const (
 )
 
 // putStores are the statements that store, by condition; putBumps those that
-// count up, without and with Seen.
+// count up, by what they compare.
 var (
 	putStores = [4]string{putPlain: putStore + putReplace, putNone: putStore + putIfNone + putReplace, putAny: putStore + putIfAny + putReplace, putMatch: putStore + putIfMatch + putReplace}
-	putBumps  = [2]string{putBump + putBumpSays, putBump + putSeen(putBumpArgs+1) + putBumpSays}
+	putBumps  = [putLooksKinds]string{looksNothing: putBump + putBumpSays, looksAll: putBump + putSeen(putBumpArgs+1, true) + putBumpSays, looksNoRoom: putBump + putSeen(putBumpArgs+1, false) + putBumpSays}
 )
 
 // litePut is a plain PUT that waits for its turn to write.
@@ -151,11 +151,8 @@ func (j *litePut) run(s session) error {
 	if condition == putMatch {
 		args = append(args, p.IfMatch)
 	}
-	bump, bumpArgs := putBumps[0], append(make([]any, 0, putBumpArgs+putSeenArgs), account, collection, j.out.Tag, o.Name, int64(len(o.Data)))
-	if p.Seen != nil {
-		bump, bumpArgs = putBumps[1], p.Seen.args(bumpArgs, o)
-	}
-	r, err := s.query(j.ctx, bump, bumpArgs...)
+	looks, bumpArgs := p.looks(append(make([]any, 0, putBumpArgs+putSeenArgs), account, collection, j.out.Tag, o.Name, int64(len(o.Data))))
+	r, err := s.query(j.ctx, putBumps[looks], bumpArgs...)
 	if err != nil {
 		return err
 	}

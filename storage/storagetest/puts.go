@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -172,6 +173,31 @@ func testPutSeen(t *testing.T, db *storage.DB) {
 	o := object(k, fmt.Sprintf("n%d.ics", n), fmt.Sprint("u", n), "e")
 	_, err = db.PutPlain(bg, storage.PlainPut{Object: o, Seen: &seen, IfNone: true})
 	ok(t, err)
+
+	// Far from its limit an account is not looked at for each object, and still
+	// kept to it: 80 MiB, of which 20 are there.
+	big := object(k, "big.ics", "big", "e")
+	big.Data += strings.Repeat("x", 20<<20)
+	must(db.PutPlain(bg, storage.PlainPut{Object: big}))(t)
+	limit, stored := int64(80<<20), must(db.Used(bg, a.ID))(t)
+	seen.Room = limit
+	piece := strings.Repeat("x", 5<<20)
+	for i := 0; ; i++ {
+		o := object(k, fmt.Sprintf("piece%d.ics", i), fmt.Sprint("piece", i), "e")
+		o.Data += piece
+		_, err := db.PutPlain(bg, storage.PlainPut{Object: o, Seen: &seen, IfNone: true})
+		if errors.Is(err, storage.ErrNotFound) {
+			if stored+int64(len(o.Data)) <= limit {
+				t.Errorf("refused at %d octets", stored)
+			}
+			break
+		}
+		ok(t, err)
+		if stored += int64(len(o.Data)); stored > limit {
+			t.Fatalf("%d octets are stored, %d were allowed", stored, limit)
+		}
+	}
+	equal(t, "used", must(db.Used(bg, a.ID))(t), stored)
 
 	seen.Room = math.MaxInt64
 	verifier := "another"
