@@ -100,64 +100,78 @@ func TestDateLimits(t *testing.T) {
 func TestDirectoryPolicy(t *testing.T) {
 	t.Parallel()
 	for policy, sees := range map[caldav.Directory]string{caldav.DirectoryAll: "user02 other", caldav.DirectoryDomain: "user02", caldav.DirectoryNone: ""} {
-		t.Run(string(policy), func(t *testing.T) {
-			t.Parallel()
-			w := newWorldWith(t, storagetest.Open(t, storagetest.Engines(t)[0]), func(c *caldav.Config) { c.Directory = policy })
-			if _, err := w.db.CreateAccount(context.Background(), storage.Account{Handle: "other", Kind: storage.KindUser, DisplayName: "User Other", Emails: []string{"other@example.org"}, Verifier: "x"}); err != nil {
-				t.Fatal(err)
-			}
-			search := `<D:principal-property-search xmlns:D="DAV:"><D:property-search><D:prop><D:displayname/></D:prop><D:match>User</D:match></D:property-search><D:prop><D:displayname/></D:prop></D:principal-property-search>`
-			words := `<CS:calendarserver-principal-search xmlns:D="DAV:" xmlns:CS="http://calendarserver.org/ns/" context="attendee"><CS:search-token>user</CS:search-token><D:prop><D:displayname/></D:prop></CS:calendarserver-principal-search>`
-			busy := `<C:free-busy-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:time-range start="20260101T000000Z" end="20260201T000000Z"/></C:free-busy-query>`
-			for _, name := range []string{"user02", "other"} {
-				principal := "/dav/principals/users/" + name + "/"
-				shown := strings.Contains(sees, name)
-				for what, a := range map[string]answer{
-					"search":  w.do("user01", "REPORT", "/dav/principals/", "Depth: 0", search).want(207),
-					"words":   w.do("user01", "REPORT", "/dav/principals/", "Depth: 0", words).want(207),
-					"listing": w.do("user01", "PROPFIND", "/dav/principals/users/", "Depth: 1", propfind("<D:displayname/>")).want(207),
-					"page":    w.do("user01", "GET", "/dav/principals/users/", "", "").want(200),
-				} {
-					if strings.Contains(a.text, principal) != shown {
-						t.Errorf("%s: %s is shown: %v", what, name, !shown)
-					}
-				}
-				same := func(method, path, ghost, body string) {
-					t.Helper()
-					a, b := w.do("user01", method, path, "Depth: 0", body), w.do("user01", method, ghost, "Depth: 0", body)
-					hide := strings.NewReplacer(name, "X", "nobody", "X")
-					if equal := a.StatusCode == b.StatusCode && hide.Replace(a.text) == hide.Replace(b.text); equal == shown {
-						t.Errorf("%s %s: %d %s\nas for nobody: %d %s", method, path, a.StatusCode, a.text, b.StatusCode, b.text)
-					}
-				}
-				same("PROPFIND", principal, "/dav/principals/users/nobody/", propfind("<D:displayname/>"))
-				same("REPORT", "/dav/calendars/"+name+"/calendar/", "/dav/calendars/nobody/calendar/", busy)
-				if !shown {
-					same("GET", "/dav/calendars/"+name+"/", "/dav/calendars/nobody/", "")
-				}
-				same("GET", "/dav/calendars/"+name+"/freebusy/", "/dav/calendars/nobody/freebusy/", "")
-				same("PROPFIND", principal+"calendar-proxy-read/", "/dav/principals/users/nobody/calendar-proxy-read/", propfind("<D:group-member-set/>"))
-			}
-			// The outbox says of whom one does not find what it says of nobody.
-			ask := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:fb\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260101T000000Z\r\nDTEND:20260201T000000Z\r\nORGANIZER:mailto:user01@example.com\r\n"
-			for _, name := range []string{"user02@example.com", "other@example.org", "user01@example.com"} {
-				a := w.do("user01", "POST", "/dav/calendars/user01/outbox/", "Content-Type: text/calendar", ask+"ATTENDEE:mailto:"+name+"\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n").want(200)
-				handle, _, _ := strings.Cut(name, "@")
-				shown := strings.Contains(sees, handle) || handle == "user01"
-				if strings.Contains(a.text, "2.0;") != shown || strings.Contains(a.text, "BEGIN:VFREEBUSY") != shown {
-					t.Errorf("the outbox, of %s: %s", name, a.text)
-				}
-			}
-			w.do("user02", "ACL", "/dav/calendars/user02/calendar/", "", `<D:acl xmlns:D="DAV:"/>`).want(200)
-		})
+		for _, e := range storagetest.Engines(t) {
+			t.Run(string(policy)+"/"+string(e), func(t *testing.T) {
+				t.Parallel()
+				testDirectory(t, newWorldWith(t, storagetest.Open(t, e), func(c *caldav.Config) { c.Directory = policy }), sees)
+			})
+		}
 	}
+}
+
+func testDirectory(t *testing.T, w *world, sees string) {
+	if _, err := w.db.CreateAccount(context.Background(), storage.Account{Handle: "other", Kind: storage.KindUser, DisplayName: "User Other", Emails: []string{"other@example.org"}, Verifier: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	search := `<D:principal-property-search xmlns:D="DAV:"><D:property-search><D:prop><D:displayname/></D:prop><D:match>User</D:match></D:property-search><D:prop><D:displayname/></D:prop></D:principal-property-search>`
+	words := `<CS:calendarserver-principal-search xmlns:D="DAV:" xmlns:CS="http://calendarserver.org/ns/" context="attendee"><CS:search-token>user</CS:search-token><D:prop><D:displayname/></D:prop></CS:calendarserver-principal-search>`
+	busy := `<C:free-busy-query xmlns:C="urn:ietf:params:xml:ns:caldav"><C:time-range start="20260101T000000Z" end="20260201T000000Z"/></C:free-busy-query>`
+	for _, name := range []string{"user02", "other"} {
+		principal := "/dav/principals/users/" + name + "/"
+		shown := strings.Contains(sees, name)
+		for what, a := range map[string]answer{
+			"search":  w.do("user01", "REPORT", "/dav/principals/", "Depth: 0", search).want(207),
+			"words":   w.do("user01", "REPORT", "/dav/principals/", "Depth: 0", words).want(207),
+			"listing": w.do("user01", "PROPFIND", "/dav/principals/users/", "Depth: 1", propfind("<D:displayname/>")).want(207),
+			"page":    w.do("user01", "GET", "/dav/principals/users/", "", "").want(200),
+		} {
+			if strings.Contains(a.text, principal) != shown {
+				t.Errorf("%s: %s is shown: %v", what, name, !shown)
+			}
+		}
+		same := func(method, path, ghost, body string) {
+			t.Helper()
+			a, b := w.do("user01", method, path, "Depth: 0", body), w.do("user01", method, ghost, "Depth: 0", body)
+			hide := strings.NewReplacer(name, "X", "nobody", "X")
+			if equal := a.StatusCode == b.StatusCode && hide.Replace(a.text) == hide.Replace(b.text); equal == shown {
+				t.Errorf("%s %s: %d %s\nas for nobody: %d %s", method, path, a.StatusCode, a.text, b.StatusCode, b.text)
+			}
+		}
+		same("PROPFIND", principal, "/dav/principals/users/nobody/", propfind("<D:displayname/>"))
+		same("REPORT", "/dav/calendars/"+name+"/calendar/", "/dav/calendars/nobody/calendar/", busy)
+		if !shown {
+			same("GET", "/dav/calendars/"+name+"/", "/dav/calendars/nobody/", "")
+		}
+		same("GET", "/dav/calendars/"+name+"/freebusy/", "/dav/calendars/nobody/freebusy/", "")
+		same("PROPFIND", principal+"calendar-proxy-read/", "/dav/principals/users/nobody/calendar-proxy-read/", propfind("<D:group-member-set/>"))
+	}
+	// The outbox says of whom one does not find what it says of nobody.
+	ask := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:fb\r\nDTSTAMP:20260101T000000Z\r\nDTSTART:20260101T000000Z\r\nDTEND:20260201T000000Z\r\nORGANIZER:mailto:user01@example.com\r\n"
+	for _, name := range []string{"user02@example.com", "other@example.org", "user01@example.com"} {
+		a := w.do("user01", "POST", "/dav/calendars/user01/outbox/", "Content-Type: text/calendar", ask+"ATTENDEE:mailto:"+name+"\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n").want(200)
+		handle, _, _ := strings.Cut(name, "@")
+		shown := strings.Contains(sees, handle) || handle == "user01"
+		if strings.Contains(a.text, "2.0;") != shown || strings.Contains(a.text, "BEGIN:VFREEBUSY") != shown {
+			t.Errorf("the outbox, of %s: %s", name, a.text)
+		}
+	}
+	w.do("user02", "ACL", "/dav/calendars/user02/calendar/", "", `<D:acl xmlns:D="DAV:"/>`).want(200)
 }
 
 // A22: whoever reads out the directory by searches is slowed down, and others are not.
 func TestSearchesAreSlowed(t *testing.T) {
 	t.Parallel()
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			testSlowed(t, storagetest.Open(t, e))
+		})
+	}
+}
+
+func testSlowed(t *testing.T, db *storage.DB) {
 	now := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
-	w := newWorldWith(t, storagetest.Open(t, storagetest.Engines(t)[0]), func(c *caldav.Config) { c.Now = func() time.Time { return now } })
+	w := newWorldWith(t, db, func(c *caldav.Config) { c.Now = func() time.Time { return now } })
 	search := `<D:principal-property-search xmlns:D="DAV:"><D:property-search><D:prop><D:displayname/></D:prop><D:match>User</D:match></D:property-search><D:prop><D:displayname/></D:prop></D:principal-property-search>`
 	ask := func(user string) int {
 		return w.do(user, "REPORT", "/dav/principals/", "Depth: 0", search).StatusCode

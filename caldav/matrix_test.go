@@ -40,7 +40,15 @@ var matrixMethods = []string{"OPTIONS", "GET", "HEAD", "PROPFIND", "PROPPATCH", 
 // and what is not answer alike.
 func TestAccessMatrix(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, storagetest.Open(t, storagetest.Engines(t)[0]))
+	for i, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) {
+			t.Parallel()
+			testAccessMatrix(t, newWorld(t, storagetest.Open(t, e)), *update && i == 0)
+		})
+	}
+}
+
+func testAccessMatrix(t *testing.T, w *world, update bool) {
 	ctx := context.Background()
 	for name, rights := range map[string]storage.Rights{"reader": 0, "busy": 0, "boss": storage.RightAdmin, "auditor": storage.RightReadAll} {
 		if _, err := w.db.CreateAccount(ctx, storage.Account{Handle: name, Kind: storage.KindUser, Emails: []string{name + "@example.com"}, Verifier: "x", Rights: rights}); err != nil {
@@ -130,7 +138,7 @@ func TestAccessMatrix(t *testing.T) {
 		}
 	}
 	const file = "testdata/access.txt"
-	if *update {
+	if update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
 			t.Fatal(err)
 		}
