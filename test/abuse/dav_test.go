@@ -109,6 +109,30 @@ func TestInfinity(t *testing.T) {
 	}
 }
 
+// TestExpandedText is A06: instances without end of a long text are refused object
+// by object, in every notation, and what fits is given.
+func TestExpandedText(t *testing.T) {
+	t.Parallel()
+	n, u := start(t)
+	for i := range 3 {
+		long := strings.Replace(event(fmt.Sprint("long", i)), "END:VEVENT", "RRULE:FREQ=MINUTELY\r\nDESCRIPTION:"+strings.Repeat("x", 1_000_000)+"\r\nEND:VEVENT", 1)
+		if err := u.MustPut(u.Path(fmt.Sprintf("long%d.ics", i)), long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const stamp = "20060102T150405Z"
+	span := fmt.Sprintf(`start="%s" end="%s"`, noon.Format(stamp), noon.AddDate(0, 6, 0).Format(stamp))
+	for _, as := range []string{"", ` content-type="application/calendar+json" version="2.0"`, ` content-type="application/calendar+xml" version="2.0"`} {
+		body := `<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><C:calendar-data` + as + `><C:expand ` + span + `/></C:calendar-data></D:prop>` +
+			`<C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT"><C:time-range ` + span + `/></C:comp-filter></C:comp-filter></C:filter></C:calendar-query>`
+		a := expect(t, u, 207, "number-of-matches-within-limits", "REPORT", u.Home()+"calendar/", body, "Content-Type", xmlType, "Depth", "1")
+		if got := string(a.Body); len(got) > 20<<20 || strings.Count(got, "507 Insufficient Storage") != 3 || !strings.Contains(got, "before") || !strings.Contains(got, "</D:multistatus>") {
+			t.Errorf("%s: %d octets, %d refused: %.3000s", as, len(got), strings.Count(got, "507 Insufficient Storage"), got)
+		}
+	}
+	well(t, n, u)
+}
+
 // TestSizes is A15 and A07: the limits have their preconditions.
 func TestSizes(t *testing.T) {
 	t.Parallel()
