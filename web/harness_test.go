@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -55,12 +57,24 @@ type world struct {
 // friday is a week in which nothing odd happens to clocks.
 var friday = time.Date(2026, 11, 20, 9, 30, 0, 0, time.UTC)
 
+// engine is what the tests run on: all of them on one after the other.
+var engine storagetest.Engine
+
+func TestMain(m *testing.M) {
+	for _, engine = range storagetest.Engines(nil) {
+		if m.Run() != 0 {
+			fmt.Println("with", engine)
+			os.Exit(1)
+		}
+	}
+}
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, auth: &plainAuth{}}
 	w.now.Store(&friday)
 	clock := func() time.Time { return *w.now.Load() }
-	w.db = storagetest.OpenWith(t, storagetest.SQLite, storage.Options{Clock: clock})
+	w.db = storagetest.OpenWith(t, engine, storage.Options{Clock: clock})
 	log := slog.New(slog.DiscardHandler)
 	w.sched = scheduling.New(w.db, noTransport{}, scheduling.Config{Now: clock, Log: log, Rand: randomBytes{}, LinkSecret: []byte(strings.Repeat("l", 32))})
 	h, err := New(w.db, w.sched, Config{Secret: []byte(strings.Repeat("s", 32)), Auth: w.auth, Refusals: Refusals{errDenied, errSlow},
