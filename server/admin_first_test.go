@@ -22,75 +22,70 @@ func firstConfig(t *testing.T) Config {
 
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
-	for _, e := range storagetest.Engines(t) {
-		t.Run(string(e), func(t *testing.T) {
-			t.Parallel()
-			db := storagetest.Open(t, e)
-			ctx := t.Context()
-			cfg := firstConfig(t)
-			cfg.Domains = List{"a.test", "b.test"}
-			cfg.ExternalURL = "https://cal.a.test"
-			var out bytes.Buffer
-			if err := Prepare(ctx, db, cfg, &out); err != nil {
-				t.Fatal(err)
-			}
-			path := filepath.Join(cfg.DataDir, "admin-password")
-			st, err := os.Stat(path)
-			if err != nil || st.Mode().Perm() != 0o600 {
-				t.Fatalf("password file: %v, %v", st, err)
-			}
-			b, _ := os.ReadFile(path)
-			password := strings.TrimSpace(string(b))
-			if len(password) < 20 {
-				t.Fatalf("password of %d characters", len(password))
-			}
-			if text := out.String(); !strings.Contains(text, path) || strings.Contains(text, password) {
-				t.Errorf("the path is not told, or the password is, to what is no terminal:\n%s", text)
-			}
-			admin, err := db.AccountByHandle(ctx, "admin")
-			if err != nil || admin.Rights != storage.RightAdmin || !auth.Matches(admin.Verifier, password) {
-				t.Errorf("account admin: rights %v, %v", admin.Rights, err)
-			}
-			for _, want := range []string{"_ischedules._tcp.a.test.", "_ischedules._tcp.b.test.", "a._domainkey.b.test."} {
-				if !strings.Contains(out.String(), want) {
-					t.Errorf("the records to publish lack %s", want)
-				}
-			}
-			for _, d := range []string{"a.test", "b.test"} {
-				keys, err := db.Keys(ctx, d)
-				if err != nil || len(keys) != 2 || keys[0].State != storage.KeyActive || keys[1].State != storage.KeyActive {
-					t.Errorf("keys of %s: %d, %v", d, len(keys), err)
-				}
-			}
-			if _, ok, err := db.Setting(ctx, "secret.web.session"); !ok || err != nil {
-				t.Error("there is no secret for sessions", err)
-			}
+	db := storagetest.Open(t, engine)
+	ctx := t.Context()
+	cfg := firstConfig(t)
+	cfg.Domains = List{"a.test", "b.test"}
+	cfg.ExternalURL = "https://cal.a.test"
+	var out bytes.Buffer
+	if err := Prepare(ctx, db, cfg, &out); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(cfg.DataDir, "admin-password")
+	st, err := os.Stat(path)
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatalf("password file: %v, %v", st, err)
+	}
+	b, _ := os.ReadFile(path)
+	password := strings.TrimSpace(string(b))
+	if len(password) < 20 {
+		t.Fatalf("password of %d characters", len(password))
+	}
+	if text := out.String(); !strings.Contains(text, path) || strings.Contains(text, password) {
+		t.Errorf("the path is not told, or the password is, to what is no terminal:\n%s", text)
+	}
+	admin, err := db.AccountByHandle(ctx, "admin")
+	if err != nil || admin.Rights != storage.RightAdmin || !auth.Matches(admin.Verifier, password) {
+		t.Errorf("account admin: rights %v, %v", admin.Rights, err)
+	}
+	for _, want := range []string{"_ischedules._tcp.a.test.", "_ischedules._tcp.b.test.", "a._domainkey.b.test."} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the records to publish lack %s", want)
+		}
+	}
+	for _, d := range []string{"a.test", "b.test"} {
+		keys, err := db.Keys(ctx, d)
+		if err != nil || len(keys) != 2 || keys[0].State != storage.KeyActive || keys[1].State != storage.KeyActive {
+			t.Errorf("keys of %s: %d, %v", d, len(keys), err)
+		}
+	}
+	if _, ok, err := db.Setting(ctx, "secret.web.session"); !ok || err != nil {
+		t.Error("there is no secret for sessions", err)
+	}
 
-			// The second start finds all done and says nothing; a removed
-			// admin stays removed.
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-			if err := db.RemoveAccount(ctx, admin.ID); err != nil {
-				t.Fatal(err)
-			}
-			out.Reset()
-			if err := Prepare(ctx, db, cfg, &out); err != nil || out.Len() != 0 {
-				t.Errorf("second start: %v, %q", err, out.String())
-			}
-			if _, err := os.Stat(path); err == nil {
-				t.Error("the second start made a password again")
-			}
-			if keys, _ := db.Keys(ctx, "a.test"); len(keys) != 2 {
-				t.Errorf("%d keys after the second start", len(keys))
-			}
-		})
+	// The second start finds all done and says nothing; a removed
+	// admin stays removed.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.RemoveAccount(ctx, admin.ID); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if err := Prepare(ctx, db, cfg, &out); err != nil || out.Len() != 0 {
+		t.Errorf("second start: %v, %q", err, out.String())
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the second start made a password again")
+	}
+	if keys, _ := db.Keys(ctx, "a.test"); len(keys) != 2 {
+		t.Errorf("%d keys after the second start", len(keys))
 	}
 }
 
 func TestFirstStartWithPassword(t *testing.T) {
 	t.Parallel()
-	db := storagetest.Open(t, storagetest.SQLite)
+	db := storagetest.Open(t, engine)
 	cfg := firstConfig(t)
 	cfg.AdminPass = "from the configuration"
 	var out bytes.Buffer
@@ -132,61 +127,56 @@ func TestFirstStartAfterImport(t *testing.T) {
 // one secret.
 func TestFirstStartTogether(t *testing.T) {
 	t.Parallel()
-	for _, e := range storagetest.Engines(t) {
-		t.Run(string(e), func(t *testing.T) {
-			t.Parallel()
-			first := storagetest.Open(t, e)
-			dbs := []*storage.DB{first, storagetest.Second(t, first), storagetest.Second(t, first), storagetest.Second(t, first)}
-			shared := firstConfig(t)
-			var wg sync.WaitGroup
-			dirs := make([]string, len(dbs))
-			for i, db := range dbs {
-				cfg := shared
-				if i > 1 {
-					cfg = firstConfig(t)
-				}
-				cfg.Domains = List{"a.test"}
-				dirs[i] = cfg.DataDir
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
-					if err := Prepare(t.Context(), db, cfg, &bytes.Buffer{}); err != nil {
-						t.Error(err)
-					}
-				}()
+	first := storagetest.Open(t, engine)
+	dbs := []*storage.DB{first, storagetest.Second(t, first), storagetest.Second(t, first), storagetest.Second(t, first)}
+	shared := firstConfig(t)
+	var wg sync.WaitGroup
+	dirs := make([]string, len(dbs))
+	for i, db := range dbs {
+		cfg := shared
+		if i > 1 {
+			cfg = firstConfig(t)
+		}
+		cfg.Domains = List{"a.test"}
+		dirs[i] = cfg.DataDir
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := Prepare(t.Context(), db, cfg, &bytes.Buffer{}); err != nil {
+				t.Error(err)
 			}
-			wg.Wait()
-			admin, err := first.AccountByHandle(t.Context(), "admin")
-			if err != nil {
-				t.Fatal(err)
+		}()
+	}
+	wg.Wait()
+	admin, err := first.AccountByHandle(t.Context(), "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	for i, dir := range dirs {
+		b, err := os.ReadFile(filepath.Join(dir, "admin-password"))
+		if err != nil {
+			continue
+		}
+		files++
+		if !auth.Matches(admin.Verifier, strings.TrimSpace(string(b))) {
+			t.Errorf("node %d has a file with a wrong password", i)
+		}
+	}
+	if files == 0 {
+		t.Error("nobody knows the password")
+	}
+	keys, err := first.Keys(t.Context(), "a.test")
+	if err != nil || len(keys) != 2 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	for _, dir := range dirs { // no half-written files stay behind
+		entries, _ := os.ReadDir(dir)
+		for _, f := range entries {
+			if strings.HasPrefix(f.Name(), ".") {
+				t.Errorf("%s is left in %s", f.Name(), dir)
 			}
-			files := 0
-			for i, dir := range dirs {
-				b, err := os.ReadFile(filepath.Join(dir, "admin-password"))
-				if err != nil {
-					continue
-				}
-				files++
-				if !auth.Matches(admin.Verifier, strings.TrimSpace(string(b))) {
-					t.Errorf("node %d has a file with a wrong password", i)
-				}
-			}
-			if files == 0 {
-				t.Error("nobody knows the password")
-			}
-			keys, err := first.Keys(t.Context(), "a.test")
-			if err != nil || len(keys) != 2 {
-				t.Errorf("%d keys, %v", len(keys), err)
-			}
-			for _, dir := range dirs { // no half-written files stay behind
-				entries, _ := os.ReadDir(dir)
-				for _, f := range entries {
-					if strings.HasPrefix(f.Name(), ".") {
-						t.Errorf("%s is left in %s", f.Name(), dir)
-					}
-				}
-			}
-		})
+		}
 	}
 }
 

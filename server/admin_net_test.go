@@ -54,7 +54,7 @@ func newOutside(t *testing.T, domain string) *outsideWorld {
 	cfg.ExternalURL = fmt.Sprintf("https://%s:%d", host, port)
 	cfg.DataDir, cfg.ExtraCA = dir, ca
 	cfg.DialAllow = Nets{netip.MustParsePrefix("127.0.0.0/8")}
-	db := storagetest.Open(t, storagetest.SQLite)
+	db := storagetest.Open(t, engine)
 	o.a = NewAdmin(db, cfg, "test", slog.New(slog.DiscardHandler))
 	if _, err := o.a.AddDomain(t.Context(), domain); err != nil {
 		t.Fatal(err)

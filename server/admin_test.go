@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,15 +18,27 @@ import (
 	"github.com/kalends/kalends/storage/storagetest"
 )
 
+// engine is what the tests run on: all of them on one after the other.
+var engine storagetest.Engine
+
+func TestMain(m *testing.M) {
+	for _, engine = range storagetest.Engines(nil) {
+		if m.Run() != 0 {
+			fmt.Println("with", engine)
+			os.Exit(1)
+		}
+	}
+}
+
 // fixedClock is a clock that tests set.
 type fixedClock struct{ t time.Time }
 
 func (c *fixedClock) now() time.Time { return c.t }
 
-// newAdmin is an Admin over a fresh SQLite database.
+// newAdmin is an Admin over a fresh database.
 func newAdmin(t *testing.T, change func(*Config)) *Admin {
 	t.Helper()
-	return adminOver(t, storagetest.Open(t, storagetest.SQLite), change)
+	return adminOver(t, storagetest.Open(t, engine), change)
 }
 
 func adminOver(t *testing.T, db *storage.DB, change func(*Config)) *Admin {
@@ -199,65 +213,60 @@ func TestSelectors(t *testing.T) {
 // retired one is revoked after two weeks.
 func TestKeyLife(t *testing.T) {
 	t.Parallel()
-	for _, e := range storagetest.Engines(t) {
-		t.Run(string(e), func(t *testing.T) {
-			t.Parallel()
-			clock := &fixedClock{time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
-			db := storagetest.OpenWith(t, e, storage.Options{Clock: clock.now})
-			a := adminOver(t, db, nil)
-			ctx := t.Context()
-			if _, err := a.AddDomain(ctx, "a.test"); err != nil {
-				t.Fatal(err)
+	clock := &fixedClock{time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	db := storagetest.OpenWith(t, engine, storage.Options{Clock: clock.now})
+	a := adminOver(t, db, nil)
+	ctx := t.Context()
+	if _, err := a.AddDomain(ctx, "a.test"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := a.RotateKey(ctx, "a.test", PurposeCalendar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zone := map[string]string{}
+	lookup := func(_ context.Context, domain, selector string) ([]string, error) {
+		if r, ok := zone[selector+"._domainkey."+domain+"."]; ok {
+			return []string{r}, nil
+		}
+		return nil, errors.New("NXDOMAIN")
+	}
+	step := func(after time.Duration, published Published, want string) {
+		t.Helper()
+		clock.t = clock.t.Add(after)
+		if err := AdvanceKeys(ctx, db, clock.t, published); err != nil {
+			t.Fatal(err)
+		}
+		keys, err := a.Keys(ctx, "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, k := range keys {
+			if k.Purpose == PurposeCalendar {
+				got = append(got, k.Selector+"="+k.State)
 			}
-			next, err := a.RotateKey(ctx, "a.test", PurposeCalendar)
-			if err != nil {
-				t.Fatal(err)
-			}
-			zone := map[string]string{}
-			lookup := func(_ context.Context, domain, selector string) ([]string, error) {
-				if r, ok := zone[selector+"._domainkey."+domain+"."]; ok {
-					return []string{r}, nil
-				}
-				return nil, errors.New("NXDOMAIN")
-			}
-			step := func(after time.Duration, published Published, want string) {
-				t.Helper()
-				clock.t = clock.t.Add(after)
-				if err := AdvanceKeys(ctx, db, clock.t, published); err != nil {
-					t.Fatal(err)
-				}
-				keys, err := a.Keys(ctx, "a.test")
-				if err != nil {
-					t.Fatal(err)
-				}
-				var got []string
-				for _, k := range keys {
-					if k.Purpose == PurposeCalendar {
-						got = append(got, k.Selector+"="+k.State)
-					}
-				}
-				if strings.Join(got, " ") != want {
-					t.Errorf("after %s: %v, want %s", after, got, want)
-				}
-			}
-			step(5*time.Hour, lookup, "cal2026a=active cal2026b=next") // never published
-			zone[next.Name] = "v=DKIM1; k=rsa; p=AAAA"
-			step(5*time.Hour, lookup, "cal2026a=active cal2026b=next") // something else is
-			zone[next.Name] = next.Record
-			step(time.Minute, lookup, "cal2026a=active cal2026b=next") // first seen
-			step(time.Hour, lookup, "cal2026a=active cal2026b=next")
-			step(5*time.Hour, nil, "cal2026a=active cal2026b=next") // nobody looks
-			step(time.Minute, lookup, "cal2026a=retired cal2026b=active")
-			step(13*24*time.Hour, nil, "cal2026a=retired cal2026b=active")
-			if err := RetireKeys(ctx, db, clock.t.Add(2*24*time.Hour)); err != nil {
-				t.Fatal(err)
-			}
-			step(0, nil, "cal2026a=revoked cal2026b=active")
-			keys, _ := a.Keys(ctx, "a.test")
-			if keys[0].Record != dkim.RevokedKeyRecord {
-				t.Errorf("record of the revoked key: %s", keys[0].Record)
-			}
-		})
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("after %s: %v, want %s", after, got, want)
+		}
+	}
+	step(5*time.Hour, lookup, "cal2026a=active cal2026b=next") // never published
+	zone[next.Name] = "v=DKIM1; k=rsa; p=AAAA"
+	step(5*time.Hour, lookup, "cal2026a=active cal2026b=next") // something else is
+	zone[next.Name] = next.Record
+	step(time.Minute, lookup, "cal2026a=active cal2026b=next") // first seen
+	step(time.Hour, lookup, "cal2026a=active cal2026b=next")
+	step(5*time.Hour, nil, "cal2026a=active cal2026b=next") // nobody looks
+	step(time.Minute, lookup, "cal2026a=retired cal2026b=active")
+	step(13*24*time.Hour, nil, "cal2026a=retired cal2026b=active")
+	if err := RetireKeys(ctx, db, clock.t.Add(2*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	step(0, nil, "cal2026a=revoked cal2026b=active")
+	keys, _ := a.Keys(ctx, "a.test")
+	if keys[0].Record != dkim.RevokedKeyRecord {
+		t.Errorf("record of the revoked key: %s", keys[0].Record)
 	}
 }
 
@@ -265,52 +274,47 @@ func TestKeyLife(t *testing.T) {
 // enabled again.
 func TestRemoveDue(t *testing.T) {
 	t.Parallel()
-	for _, e := range storagetest.Engines(t) {
-		t.Run(string(e), func(t *testing.T) {
-			t.Parallel()
-			clock := &fixedClock{time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
-			db := storagetest.OpenWith(t, e, storage.Options{Clock: clock.now})
-			a := adminOver(t, db, nil)
-			ctx := t.Context()
-			for _, name := range []string{"alice", "bob", "carol"} {
-				if _, _, err := a.AddUser(ctx, UserSpec{Name: name}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for name, days := range map[string]int{"alice": 2, "bob": 2, "carol": 30} {
-				if rep, err := a.RemoveUser(ctx, name, Removal{KeepDays: days}); err != nil || rep.Due == "" {
-					t.Fatal(rep, err)
-				}
-			}
-			if err := a.EnableUser(ctx, "bob", true); err != nil {
-				t.Fatal(err)
-			}
-			left := func() string {
-				t.Helper()
-				if err := a.RemoveDue(ctx, clock.t); err != nil {
-					t.Fatal(err)
-				}
-				list, err := a.Users(ctx, "", "")
-				if err != nil {
-					t.Fatal(err)
-				}
-				var names []string
-				for _, u := range list {
-					names = append(names, u.Name)
-				}
-				return strings.Join(names, " ")
-			}
-			if got := left(); got != "alice bob carol" {
-				t.Errorf("at once: %s", got)
-			}
-			clock.t = clock.t.AddDate(0, 0, 3)
-			if got := left(); got != "bob carol" {
-				t.Errorf("after three days: %s", got)
-			}
-			clock.t = clock.t.AddDate(0, 0, 30)
-			if got := left(); got != "bob" {
-				t.Errorf("after a month: %s", got)
-			}
-		})
+	clock := &fixedClock{time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	db := storagetest.OpenWith(t, engine, storage.Options{Clock: clock.now})
+	a := adminOver(t, db, nil)
+	ctx := t.Context()
+	for _, name := range []string{"alice", "bob", "carol"} {
+		if _, _, err := a.AddUser(ctx, UserSpec{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, days := range map[string]int{"alice": 2, "bob": 2, "carol": 30} {
+		if rep, err := a.RemoveUser(ctx, name, Removal{KeepDays: days}); err != nil || rep.Due == "" {
+			t.Fatal(rep, err)
+		}
+	}
+	if err := a.EnableUser(ctx, "bob", true); err != nil {
+		t.Fatal(err)
+	}
+	left := func() string {
+		t.Helper()
+		if err := a.RemoveDue(ctx, clock.t); err != nil {
+			t.Fatal(err)
+		}
+		list, err := a.Users(ctx, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, u := range list {
+			names = append(names, u.Name)
+		}
+		return strings.Join(names, " ")
+	}
+	if got := left(); got != "alice bob carol" {
+		t.Errorf("at once: %s", got)
+	}
+	clock.t = clock.t.AddDate(0, 0, 3)
+	if got := left(); got != "bob carol" {
+		t.Errorf("after three days: %s", got)
+	}
+	clock.t = clock.t.AddDate(0, 0, 30)
+	if got := left(); got != "bob" {
+		t.Errorf("after a month: %s", got)
 	}
 }
