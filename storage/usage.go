@@ -28,10 +28,13 @@ func (tx *Tx) usedBy(ctx context.Context, accounts []AccountID, sum string) (map
 		err = r.Scan((*int64)(&u.account), &u.octets)
 		return
 	}
-	list, err := queryAll(ctx, tx.s, scan, `SELECT x.account_id, CAST(SUM(`+sum+`) AS BIGINT) FROM @list($1; v)
-		JOIN collection x ON x.account_id = CAST(v.value AS BIGINT) AND x.deleting = 0 GROUP BY x.account_id`, text)
+	// Not a join: with few accounts planners would read all collections for it.
+	list, err := queryAll(ctx, tx.s, scan, `SELECT CAST(v.value AS BIGINT), COALESCE((SELECT CAST(SUM(`+sum+`) AS BIGINT)
+		FROM collection x WHERE x.account_id = CAST(v.value AS BIGINT) AND x.deleting = 0), -1) FROM @list($1; v)`, text)
 	for _, u := range list {
-		out[u.account] = u.octets
+		if u.octets >= 0 { // he has a home
+			out[u.account] = u.octets
+		}
 	}
 	return out, err
 }
