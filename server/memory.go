@@ -11,7 +11,7 @@ import (
 // memoryGoal is how many octets this process should take, as long as half of it
 // is room for garbage: checking many new passwords at once leaves a few hundred
 // megabytes of that behind, which from here on is collected earlier.
-const memoryGoal = 128 << 20
+const memoryGoal = 112 << 20
 
 // goalFor is the goal when so much has been in use at the times looked at. A
 // goal near what is in use, or below it, would let the collector run all the

@@ -13,9 +13,9 @@ func TestMemoryGoal(t *testing.T) {
 		inUse []uint64
 		want  int64
 	}{
-		{[]uint64{0, 0, 0, 0}, 128 * mb},
-		{[]uint64{60 * mb, 70 * mb, 60 * mb, 60 * mb}, 128 * mb},
-		{[]uint64{60 * mb, 900 * mb, 900 * mb, 60 * mb}, 128 * mb},
+		{[]uint64{0, 0, 0, 0}, 112 * mb},
+		{[]uint64{50 * mb, 70 * mb, 50 * mb, 50 * mb}, 112 * mb},
+		{[]uint64{50 * mb, 900 * mb, 900 * mb, 50 * mb}, 112 * mb},
 		{[]uint64{300 * mb, 400 * mb, 350 * mb, 320 * mb}, 600 * mb},
 	} {
 		if got := goalFor(c.inUse); got != c.want {

@@ -15,9 +15,9 @@ import (
 // nobody has to tell anybody of a change.
 
 const (
-	bodiesOctets = 16 << 20          // all that is kept
-	bodyOctets   = bodiesOctets >> 8 // of one object; a larger one is read each time
-	bodyOverhead = 256               // about what the rest of an entry takes
+	bodiesOctets = 12 << 20           // all that is kept
+	bodyOctets   = bodiesOctets / 192 // of one object; a larger one is read each time
+	bodyOverhead = 256                // about what the rest of an entry takes
 )
 
 // bodies are the data of objects, the least used going first.

@@ -52,10 +52,12 @@ func openLite(ctx context.Context, path string, o Options, d *dialect) (*lite, e
 		}
 	}
 	l.path = path
+	// Readers see the file through the memory map, so they need their own pages for
+	// little more than the write-ahead log: there may be many of them.
 	source := func(extra ...string) string {
 		q := url.Values{"_pragma": append([]string{
 			"busy_timeout(5000)", "foreign_keys(1)", "synchronous(" + synchronous + ")",
-			"mmap_size(134217728)", "cache_size(-16384)", "temp_store(2)",
+			"mmap_size(50331648)", "temp_store(2)",
 		}, extra...)}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	}
@@ -64,7 +66,7 @@ func openLite(ctx context.Context, path string, o Options, d *dialect) (*lite, e
 		return nil, describe(err)
 	}
 	var err error
-	if l.writers, err = sql.Open("sqlite", source("journal_mode(WAL)", "journal_size_limit(67108864)")+"&_txlock=immediate"); err != nil {
+	if l.writers, err = sql.Open("sqlite", source("cache_size(-8192)", "journal_mode(WAL)", "journal_size_limit(67108864)")+"&_txlock=immediate"); err != nil {
 		return fail(err)
 	}
 	l.writers.SetMaxOpenConns(1)
@@ -72,7 +74,7 @@ func openLite(ctx context.Context, path string, o Options, d *dialect) (*lite, e
 		return fail(err)
 	}
 	_ = os.Chmod(path, 0o600)
-	if l.readers, err = sql.Open("sqlite", source("query_only(1)")); err != nil {
+	if l.readers, err = sql.Open("sqlite", source("cache_size(-4096)", "query_only(1)")); err != nil {
 		return fail(err)
 	}
 	l.readers.SetMaxOpenConns(o.MaxConns)

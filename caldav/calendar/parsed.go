@@ -23,8 +23,8 @@ type parsedText struct {
 }
 
 const (
-	parsedOctets = 16 << 20          // about what all takes
-	parsedMost   = parsedOctets >> 8 // and one; a larger one is parsed each time
+	parsedOctets = 10 << 20           // about what all takes
+	parsedMost   = parsedOctets / 160 // and one; a larger one is parsed each time
 )
 
 // size is about what an entry takes: a parsed event is six to seven times as
