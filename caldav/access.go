@@ -92,6 +92,16 @@ func aclKindOf(c *storage.Collection) acl.Collection {
 	return aclKind(c.Kind)
 }
 
+// privsFor are the privileges that decide about a method. Who takes away, renames
+// or makes a calendar changes the home that it is in (RFC 3744 Appendix B); objects
+// have the privileges of their calendar.
+func (q *request) privsFor(m method) acl.Set {
+	if m.above && !items.has(q.path.Kind) {
+		return q.privilegesIn(&q.found, nil)
+	}
+	return q.privs
+}
+
 // principalPrivileges: a principal is open to everybody who signed in; its
 // owner also writes its properties.
 func (q *request) principalPrivileges(a *storage.Account) acl.Set {

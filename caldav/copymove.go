@@ -48,30 +48,39 @@ func (q *request) isOurs(href string) bool {
 	return err == nil && u.Host != "" && u.User == nil && q.sameHost(u)
 }
 
-// target checks the destination of a COPY or MOVE of an object.
-func (q *request) target() (Path, storage.ObjectKey, storage.Found, bool, error) {
+// target checks the destination of a COPY or MOVE of an object: what they need there
+// is the table of RFC 3744 Appendix B, and what the user does not see in full he does
+// not overwrite either (see mayChange).
+func (q *request) target(move bool) (Path, storage.ObjectKey, storage.Found, bool, error) {
 	p, f, overwrite, err := q.destination()
 	if err != nil {
 		return p, storage.ObjectKey{}, f, false, err
 	}
 	if p.Kind == KindObject && f.Home == nil {
-		return p, storage.ObjectKey{}, f, false, forbiddenAt(p, acl.Bind) // as a home that gives no rights
+		return p, storage.ObjectKey{}, f, false, forbiddenAt(p.above(), acl.Bind) // as a home that gives no rights
 	}
 	if p.Kind != KindObject {
 		return p, storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "the destination is not in a calendar")
 	}
 	if f.Collection == nil && !q.privilegesIn(&f, nil).Has(acl.Read) {
-		return p, storage.ObjectKey{}, f, false, forbiddenAt(p, acl.Bind)
+		return p, storage.ObjectKey{}, f, false, forbiddenAt(p.above(), acl.Bind)
 	}
 	if f.Collection == nil {
 		return p, storage.ObjectKey{}, f, false, &httpError{status: http.StatusConflict, msg: "The destination's calendar does not exist."}
 	}
-	need := acl.Bind
-	if f.Object != nil {
+	privs := q.privilegesIn(&f, f.Collection)
+	need, at := acl.Bind, p.above()
+	if f.Object != nil && move {
 		need |= acl.Unbind
+	} else if f.Object != nil {
+		need, at = acl.WriteContent|acl.WriteProperties, p
 	}
-	if !q.privilegesIn(&f, f.Collection).Has(need) {
-		return p, storage.ObjectKey{}, f, false, forbiddenAt(p, need)
+	if !privs.Has(need) {
+		return p, storage.ObjectKey{}, f, false, forbiddenAt(at, need)
+	}
+	there := &request{h: q.h, user: q.user, found: f, path: p}
+	if f.Object != nil && there.views(f.Object.Flags, privs) != viewAll {
+		return p, storage.ObjectKey{}, f, false, forbiddenAt(p, acl.WriteContent)
 	}
 	if f.Collection.Kind != storage.CollectionCalendar {
 		return p, storage.ObjectKey{}, f, false, precondition(davxml.CCalendarCollectionLocationOK, "calendar objects are stored in calendars only")
@@ -96,7 +105,7 @@ func (q *request) moveObject() error {
 	if err := q.mayChange(); err != nil {
 		return err
 	}
-	p, key, f, overwrite, err := q.target()
+	p, key, f, overwrite, err := q.target(true)
 	if err != nil {
 		return err
 	}
@@ -110,7 +119,7 @@ func (q *request) moveObject() error {
 		}
 		return q.moved(res, p)
 	}
-	return q.copyTo(key, p, f, true)
+	return q.copyTo(key, p, f, overwrite, true)
 }
 
 func (q *request) moved(res scheduling.Result, to Path) error {
@@ -135,14 +144,14 @@ func (q *request) copyObject() error {
 	if err := q.mayChange(); err != nil { // what is hidden is not copied
 		return err
 	}
-	p, key, f, _, err := q.target()
+	p, key, f, overwrite, err := q.target(false)
 	if err != nil {
 		return err
 	}
-	return q.copyTo(key, p, f, false)
+	return q.copyTo(key, p, f, overwrite, false)
 }
 
-func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, remove bool) error {
+func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, overwrite, remove bool) error {
 	var src storage.Object
 	for o, err := range q.h.db.Get(q.ctx, q.found.Collection.CollectionKey, []string{q.path.Object}, storage.ColumnData) {
 		if err != nil {
@@ -163,7 +172,11 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, remove 
 		return err
 	}
 	// The copy is a change of its owner like any other (RFC 6638 §3.2.4.4).
-	res, err := q.h.sched.Put(q.ctx, scheduling.Put{Actor: scheduling.Actor{Account: *f.Home, By: *q.user}, Key: key, Data: []byte(src.Data), RequestID: q.requestID()})
+	put := scheduling.Put{Actor: scheduling.Actor{Account: *f.Home, By: *q.user}, Key: key, Data: []byte(src.Data), RequestID: q.requestID()}
+	if !overwrite { // not what came in meanwhile either
+		put.IfNoneMatch = []string{"*"}
+	}
+	res, err := q.h.sched.Put(q.ctx, put)
 	if err != nil {
 		return err
 	}

@@ -211,23 +211,36 @@ func (q *request) translate(err error) *httpError {
 	return &httpError{status: http.StatusInternalServerError, msg: "The server failed; the request id is " + q.requestID() + "."}
 }
 
-// hrefOf is the path of an object in the home that the request is about.
+// hrefOf is the path of an object in the home that the request is about; "" also
+// when the user does not see the object (abuse A24).
 func (q *request) hrefOf(k storage.ObjectKey) string {
 	home := q.found.Home
 	if home == nil || home.ID != k.Account {
 		return ""
 	}
-	if c := q.found.Collection; c != nil && c.ID == k.ID {
-		return collectionPath(home, c.Name) + escape(k.Name)
+	in := q.found.Collection
+	if in == nil || in.ID != k.ID {
+		cols, err := q.h.db.Collections(q.ctx, home.ID)
+		i := slices.IndexFunc(cols, func(c storage.Collection) bool { return c.ID == k.ID })
+		if err != nil || i < 0 {
+			return ""
+		}
+		in = &cols[i]
 	}
-	cols, err := q.h.db.Collections(q.ctx, home.ID)
-	if err != nil {
+	if !q.confidant() && !q.sees(in, k) {
 		return ""
 	}
-	for _, c := range cols {
-		if c.ID == k.ID {
-			return collectionPath(home, c.Name) + escape(k.Name)
+	return collectionPath(home, in.Name) + escape(k.Name)
+}
+
+// sees tells whether the user sees that there is an object in a collection of the home.
+func (q *request) sees(in *storage.Collection, k storage.ObjectKey) bool {
+	privs := q.privilegesIn(&q.found, in)
+	for o, err := range q.h.db.Get(q.ctx, k.CollectionKey, []string{k.Name}, storage.ColumnsMeta) {
+		if err != nil || o.Missing() {
+			return false
 		}
+		return looks(kindFor(in), privs) && q.views(o.Flags, privs) != viewNone
 	}
-	return ""
+	return false
 }

@@ -213,7 +213,10 @@ func (q *request) serve() error {
 	if q.gone && q.r.Method != http.MethodOptions || q.r.Method == http.MethodPost && q.path.Kind == KindHome && !q.privs.Has(acl.Read) {
 		return q.forbidden(acl.Read)
 	}
-	if m.need != 0 && !q.privs.Has(m.need) {
+	if m.need != 0 && !q.privsFor(m).Has(m.need) {
+		if m.above {
+			return forbiddenAt(q.path.above(), m.need)
+		}
 		return q.forbidden(m.need)
 	}
 	if m.exists && q.missing() {

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // The roles of the matrix, by who plays them.
 var matrixRoles = []struct{ name, user string }{
-	{"owner", "user01"}, {"write delegate", "user02"}, {"read delegate", "user03"}, {"reader", "reader"}, {"busy only", "busy"},
+	{"owner", "user01"}, {"write delegate", "user02"}, {"read delegate", "user03"}, {"reader", "reader"}, {"writer", "writer"}, {"busy only", "busy"},
 	{"other user", "user04"}, {"anonymous", ""}, {"admin", "boss"}, {"read-all", "auditor"},
 }
 
@@ -50,7 +50,7 @@ func TestAccessMatrix(t *testing.T) {
 
 func testAccessMatrix(t *testing.T, w *world, update bool) {
 	ctx := context.Background()
-	for name, rights := range map[string]storage.Rights{"reader": 0, "busy": 0, "boss": storage.RightAdmin, "auditor": storage.RightReadAll} {
+	for name, rights := range map[string]storage.Rights{"reader": 0, "writer": 0, "busy": 0, "boss": storage.RightAdmin, "auditor": storage.RightReadAll} {
 		if _, err := w.db.CreateAccount(ctx, storage.Account{Handle: name, Kind: storage.KindUser, Emails: []string{name + "@example.com"}, Verifier: "x", Rights: rights}); err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func testAccessMatrix(t *testing.T, w *world, update bool) {
 	w.delegates("user01", "write", 207, "user02")
 	w.delegates("user01", "read", 207, "user03")
 	restore := func() { // what a request may have changed
-		w.acl("user01", cal, 200, ace("grant", "reader", "read"), ace("grant", "busy", readBusy))
+		w.acl("user01", cal, 200, ace("grant", "reader", "read"), ace("grant", "writer", "read", "write"), ace("grant", "busy", readBusy))
 		for _, p := range []string{"/dav/calendars/user01/none/", cal + "none.ics", cal + "to.ics"} {
 			w.serve("user01", "DELETE", p, "", "")
 		}

@@ -15,12 +15,13 @@ type method struct {
 	need   acl.Set
 	exists bool // 404 when the resource is missing
 	serve  func(*request) error
+	above  bool // need is asked of the collection that the resource is in (RFC 3744 §3.9, §3.10)
 }
 
 var methods [kinds]map[string]method
 
 func init() {
-	read := func(f func(*request) error) method { return method{acl.Read, true, f} }
+	read := func(f func(*request) error) method { return method{need: acl.Read, exists: true, serve: f} }
 	add := func(name string, m method, on ...Kind) {
 		for _, k := range on {
 			if methods[k] == nil {
@@ -41,11 +42,12 @@ func init() {
 	add("GET", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
 	add("HEAD", read((*request).getListing), KindSite, KindRoot, KindPrincipals, KindPrincipalFolder, KindPrincipal, KindProxy, KindCalendars, KindHome, KindInbox, KindOutbox, KindNotification)
 	add("OPTIONS", method{serve: (*request).options}, KindBusy)
-	add("GET", method{acl.ReadFreeBusy, true, (*request).getBusy}, KindBusy)
-	add("HEAD", method{acl.ReadFreeBusy, true, (*request).getBusy}, KindBusy)
+	busy := method{need: acl.ReadFreeBusy, exists: true, serve: (*request).getBusy}
+	add("GET", busy, KindBusy)
+	add("HEAD", busy, KindBusy)
 	// In calendars the privilege to see busy times only is enough; what is shown then
 	// is another matter (see views).
-	look := func(f func(*request) error) method { return method{acl.ReadBusy, true, f} }
+	look := func(f func(*request) error) method { return method{need: acl.ReadBusy, exists: true, serve: f} }
 	add("GET", look((*request).getCalendar), KindCalendar)
 	add("HEAD", look((*request).getCalendar), KindCalendar)
 	add("GET", look((*request).getObject), KindObject)
@@ -53,16 +55,16 @@ func init() {
 	add("GET", read((*request).getObject), KindInboxItem)
 	add("HEAD", read((*request).getObject), KindInboxItem)
 	add("PUT", method{serve: (*request).put}, KindObject)
-	add("DELETE", method{need: acl.Unbind, exists: true, serve: (*request).deleteObject}, items...)
-	add("DELETE", method{need: acl.Unbind, exists: true, serve: (*request).deleteCollection}, KindCalendar)
-	add("MKCALENDAR", method{need: acl.Bind, serve: (*request).mkcalendar}, KindUnmapped, KindCalendar, KindInbox, KindOutbox, KindNotification)
-	add("MKCOL", method{need: acl.Bind, serve: (*request).mkcol}, KindUnmapped, KindCalendar, KindInbox, KindOutbox, KindNotification)
+	add("DELETE", method{need: acl.Unbind, above: true, exists: true, serve: (*request).deleteObject}, items...)
+	add("DELETE", method{need: acl.Unbind, above: true, exists: true, serve: (*request).deleteCollection}, KindCalendar)
+	add("MKCALENDAR", method{need: acl.Bind, above: true, serve: (*request).mkcalendar}, KindUnmapped, KindCalendar, KindInbox, KindOutbox, KindNotification)
+	add("MKCOL", method{need: acl.Bind, above: true, serve: (*request).mkcol}, KindUnmapped, KindCalendar, KindInbox, KindOutbox, KindNotification)
 	add("POST", method{exists: true, serve: (*request).post}, cols...)
 	add("DELETE", method{serve: (*request).unregisterPush}, KindPush)
 	add("OPTIONS", method{serve: (*request).options}, KindPush)
 	add("COPY", method{need: acl.Read, exists: true, serve: (*request).copyObject}, KindObject)
-	add("MOVE", method{need: acl.Unbind, exists: true, serve: (*request).moveObject}, KindObject)
-	add("MOVE", method{need: acl.Unbind, exists: true, serve: (*request).moveCollection}, KindCalendar)
+	add("MOVE", method{need: acl.Unbind, above: true, exists: true, serve: (*request).moveObject}, KindObject)
+	add("MOVE", method{need: acl.Bind | acl.Unbind, above: true, exists: true, serve: (*request).moveCollection}, KindCalendar)
 	add("ACL", method{need: acl.WriteACL, exists: true, serve: (*request).setACL}, KindHome, KindCalendar, KindInbox, KindOutbox)
 }
 

@@ -156,17 +156,16 @@ func tooLarge(limit int64) error {
 func (q *request) put() error {
 	col := q.found.Collection
 	if col == nil && !q.privs.Has(acl.Read) {
-		return q.forbidden(acl.Bind) // whether there is one or not
+		return forbiddenAt(q.path.above(), acl.Bind) // whether there is one or not
 	}
 	if col == nil {
 		return &httpError{status: http.StatusConflict, msg: "The calendar does not exist; create it first."}
 	}
-	need := acl.Bind
-	if q.found.Object != nil {
-		need = acl.WriteContent
-	}
-	if !q.privs.Has(need) {
-		return q.forbidden(need)
+	switch {
+	case q.found.Object == nil && !q.privs.Has(acl.Bind):
+		return forbiddenAt(q.path.above(), acl.Bind)
+	case q.found.Object != nil && !q.privs.Has(acl.WriteContent):
+		return q.forbidden(acl.WriteContent)
 	}
 	if err := q.mayChange(); err != nil {
 		return err

@@ -170,6 +170,14 @@ func (p Path) String() string {
 	return calendarsPath + p.Handle + "/" + escape(p.Collection) + "/"
 }
 
+// above is the path of the collection that an object or a calendar is in.
+func (p Path) above() Path {
+	if items.has(p.Kind) {
+		return Path{Kind: KindCalendar, Handle: p.Handle, Collection: p.Collection}
+	}
+	return Path{Kind: KindHome, Handle: p.Handle}
+}
+
 // escape percent-encodes a path segment: everything but unreserved characters
 // and "@" (RFC 3986 §3.3).
 func escape(s string) string {
