@@ -56,12 +56,18 @@ func endpoint(cfg *Config) (host string, port int, ok bool) {
 // dnsRecords are the records that a domain should have. Those that say where
 // the server is need external_url.
 func dnsRecords(ctx context.Context, db *storage.DB, cfg *Config, domain string) ([]DNSRecord, error) {
+	row, _, err := domainRow(ctx, db, domain)
+	if err != nil {
+		return nil, err
+	}
 	var out []DNSRecord
 	if host, port, ok := endpoint(cfg); ok {
 		srv := []string{fmt.Sprintf("0 1 %d %s.", port, host)}
-		out = append(out,
-			DNSRecord{"_caldavs._tcp." + domain + ".", "SRV", srv, "calendar programs find the server by the mail address (RFC 6764)"},
-			DNSRecord{"_caldavs._tcp." + domain + ".", "TXT", []string{"path=/dav/"}, ""})
+		if row.Role != storage.RoleGateway { // the calendars of a gateway's people are elsewhere
+			out = append(out,
+				DNSRecord{"_caldavs._tcp." + domain + ".", "SRV", srv, "calendar programs find the server by the mail address (RFC 6764)"},
+				DNSRecord{"_caldavs._tcp." + domain + ".", "TXT", []string{"path=/dav/"}, ""})
+		}
 		if cfg.ISchedule {
 			out = append(out,
 				DNSRecord{"_ischedules._tcp." + domain + ".", "SRV", srv, "other organizations send invitations and free/busy questions here (iSchedule)"},

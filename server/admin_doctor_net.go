@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,9 +101,14 @@ func (d *doctor) capabilities(ctx context.Context, check, at string) {
 // domain compares what the DNS has for one of our domains with what it should.
 func (d *doctor) domain(ctx context.Context, domain string) {
 	check := "dns " + domain
+	keys, err := d.a.db.Keys(ctx, domain)
+	if err != nil {
+		d.unreadable("key "+domain, err)
+		return
+	}
 	want, err := dnsRecords(ctx, d.a.db, &d.a.cfg, domain)
 	if err != nil {
-		d.broken(check, "rotate the key with `kalends key rotate "+domain+"`", "%s", plain(err))
+		d.broken("key "+domain, "make a new key with `kalends key rotate "+domain+"`", "%s", plain(err))
 		return
 	}
 	for _, r := range want {
@@ -111,11 +119,7 @@ func (d *doctor) domain(ctx context.Context, domain string) {
 		}
 	}
 	d.mailPath(ctx, domain)
-	keys, err := d.a.db.Keys(ctx, domain)
-	if err != nil {
-		d.broken(check, "check the database", "%s", plain(err))
-		return
-	}
+	d.backend(ctx, domain)
 	active := map[string]bool{}
 	for _, k := range keys {
 		active[k.Purpose] = active[k.Purpose] || k.State == storage.KeyActive
@@ -185,14 +189,15 @@ func (d *doctor) key(ctx context.Context, check string, k storage.Key) {
 		d.broken(check, "rotate the key with `kalends key rotate "+k.Domain+"`", "%s", plain(err))
 		return
 	}
-	if k.State == storage.KeyRetired || k.State == storage.KeyRevoked {
-		return
-	}
 	want := DNSRecord{Name: info.Name, Type: "TXT", Data: dkim.TXTStrings(info.Record)}
 	texts, err := d.published(ctx, k.Domain, k.Selector)
 	missing := d.broken
-	if k.State == storage.KeyNext {
+	switch k.State {
+	case storage.KeyNext:
 		missing = d.warn // it does not sign yet
+	case storage.KeyRetired, storage.KeyRevoked:
+		d.oldKey(check, k, want, texts, err)
+		return
 	}
 	if err != nil {
 		if errors.Is(err, discover.ErrNotFound) {
@@ -223,6 +228,103 @@ func (d *doctor) key(ctx context.Context, check string, k storage.Key) {
 		return
 	}
 	d.ok(check, "the calendar key %s is published and a signature by it is verified", k.Selector)
+	if _, _, ok := endpoint(&d.a.cfg); ok && d.a.cfg.ISchedule && d.a.cfg.KeyLookup {
+		d.keyDocument(ctx, check, k)
+	}
+}
+
+// oldKey looks at a key that signs no more: what it signed may be on its way
+// for two weeks, and after that nobody should believe it.
+func (d *doctor) oldKey(check string, k storage.Key, want DNSRecord, texts []string, err error) {
+	if err != nil && !errors.Is(err, discover.ErrNotFound) {
+		d.warn(check, "check dns_resolver and the name servers of the domain", "the old %s key %s cannot be looked up: %s", k.Purpose, k.Selector, plain(err))
+		return
+	}
+	usable := slices.ContainsFunc(texts, func(t string) bool { _, err := dkim.ParseKeyRecord(t); return err == nil })
+	until := time.UnixMicro(k.Changed).Add(keyLingers).UTC().Format(time.DateOnly)
+	switch {
+	case k.State == storage.KeyRetired && !usable:
+		d.warn(check, publish(want), "the %s key %s signed until lately and is not published any more; mail that is on its way will be refused until %s", k.Purpose, k.Selector, until)
+	case k.State == storage.KeyRetired:
+		d.ok(check, "the %s key %s signs no more and stays published until %s", k.Purpose, k.Selector, until)
+	case usable:
+		d.warn(check, "take the record "+strings.TrimSuffix(want.Name, ".")+" out of the DNS", "the %s key %s is revoked and still published", k.Purpose, k.Selector)
+	}
+}
+
+// keyDocument checks that servers which look for keys by https find ours
+// (ischedule §7.5).
+func (d *doctor) keyDocument(ctx context.Context, check string, k storage.Key) {
+	const fix = "let the proxy pass /.well-known/domainkey/ to Kalends, or set ischedule_http_keys to false"
+	at := ischedule.KeyPath + k.Domain + "/" + k.Selector
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.a.cfg.ExternalURL+at, nil)
+	if err != nil {
+		d.broken(check, fix, "%s", plain(err))
+		return
+	}
+	resp, err := d.out.HTTP.Do(req)
+	if err != nil {
+		d.broken(check, fix, "%s cannot be read: %s", at, plain(err))
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	switch {
+	case err != nil:
+		d.broken(check, fix, "%s cannot be read: %s", at, plain(err))
+	case resp.StatusCode != http.StatusOK:
+		d.broken(check, fix, "%s answers %s", at, resp.Status)
+	case !isPublished(ctx, k, func(context.Context, string, string) ([]string, error) {
+		return strings.Split(strings.ReplaceAll(string(body), "\r", ""), "\n"), nil
+	}):
+		d.broken(check, fix, "%s holds another key than ours", at)
+	default:
+		d.ok(check, "the calendar key %s is found by https too", k.Selector)
+	}
+}
+
+// unreadable tells of keys that the database does not give.
+func (d *doctor) unreadable(check string, err error) {
+	fix := "check the database"
+	if errors.Is(err, errSealed) {
+		fix = "run this command with the key_secret (KALENDS_KEY_SECRET) that the server has"
+	}
+	d.broken(check, fix, "%s", plain(err))
+}
+
+// backend checks that the calendar system behind a gateway domain can be
+// reached.
+func (d *doctor) backend(ctx context.Context, domain string) {
+	row, ok, err := domainRow(ctx, d.a.db, domain)
+	if err != nil || !ok || row.Role != storage.RoleGateway {
+		return
+	}
+	check := "backend " + domain
+	u, err := url.Parse(row.Backend)
+	if err != nil || u.Host == "" {
+		d.broken(check, "`kalends domain add "+domain+" --role gateway --backend URL`", "its address %q cannot be read", row.Backend)
+		return
+	}
+	port, err := strconv.Atoi(cmp.Or(u.Port(), "443"))
+	if err != nil {
+		d.broken(check, "`kalends domain add "+domain+" --role gateway --backend URL`", "its address %q cannot be read", row.Backend)
+		return
+	}
+	dial, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	conn, err := d.out.Dialer.DialContext(dial, "tcp", net.JoinHostPort(u.Hostname(), strconv.Itoa(port)))
+	switch {
+	case errors.Is(err, discover.ErrForbiddenAddress):
+		d.broken(check, "allow its network with dial_allow (KALENDS_DIAL_ALLOW)", "%s is an inner address, where the server does not go by itself", u.Host)
+		return
+	case err != nil:
+		d.broken(check, "start the backend, or tell its new address with `kalends domain add "+domain+" --role gateway --backend URL`", "%s cannot be reached: %s", u.Host, plain(err))
+		return
+	}
+	_ = conn.Close()
+	if u.Scheme != "https" || d.certificate(ctx, check, u.Hostname(), port) {
+		d.ok(check, "%s can be reached", u.Host)
+	}
 }
 
 // published reads the key records of a selector from the DNS.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kalends/kalends/federation/discover"
 	"github.com/kalends/kalends/federation/dkim"
 	"github.com/kalends/kalends/storage"
 )
@@ -27,6 +28,9 @@ const (
 	keyLingers   = 14 * 24 * time.Hour // retired keys stay published: mail may be verified late
 	maxSelectors = 26 * 27
 )
+
+// ErrNoNextKey: there is no key that waits to sign.
+var ErrNoNextKey = errors.New("server: no next key")
 
 // KeyInfo describes a key to administrators; it never holds the private part.
 type KeyInfo struct {
@@ -232,8 +236,9 @@ func (a *Admin) RotateKey(ctx context.Context, domain, purpose string) (KeyInfo,
 }
 
 // ActivateKey lets the next key of a domain sign from now on; the one before
-// stays published for a while.
-func (a *Admin) ActivateKey(ctx context.Context, domain, purpose string) (KeyInfo, error) {
+// stays published for a while. Unless force, it is refused while the DNS does not
+// show the key: others would refuse everything that it signs.
+func (a *Admin) ActivateKey(ctx context.Context, domain, purpose string, force bool) (KeyInfo, error) {
 	domain, have, err := a.keysOf(ctx, domain, purpose)
 	if err != nil {
 		return KeyInfo{}, err
@@ -241,6 +246,11 @@ func (a *Admin) ActivateKey(ctx context.Context, domain, purpose string) (KeyInf
 	for _, k := range have {
 		if k.Purpose != purpose || k.State != storage.KeyNext {
 			continue
+		}
+		if !force {
+			if err := a.findable(ctx, k); err != nil {
+				return KeyInfo{}, explained(err, "others cannot verify what the key %s of %s signs, for %s; publish its record (`kalends domain dns %s`), or let it sign all the same with --force", k.Selector, domain, plain(err), domain)
+			}
 		}
 		if err := a.db.SetKeyState(ctx, domain, purpose, k.Selector, storage.KeyActive); err != nil {
 			return KeyInfo{}, err
@@ -252,7 +262,68 @@ func (a *Admin) ActivateKey(ctx context.Context, domain, purpose string) (KeyInf
 		}
 		return info, a.audit(ctx, "key.activate", domain, purpose+" "+k.Selector)
 	}
-	return KeyInfo{}, explained(storage.ErrNotFound, "%s has no next %s key; make one with `kalends key rotate %s --purpose %s` and publish its record first", domain, purpose, domain, purpose)
+	return KeyInfo{}, explained(ErrNoNextKey, "%s has no next %s key; make one with `kalends key rotate %s --purpose %s` and publish its record first", domain, purpose, domain, purpose)
+}
+
+// findable tells why others cannot find a key in the DNS; nil when they can.
+func (a *Admin) findable(ctx context.Context, k storage.Key) error {
+	out, err := newOutgoing(&a.cfg, func(string) bool { return false }, nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	texts, err := publishedBy(out.Resolver)(ctx, k.Domain, k.Selector)
+	switch {
+	case errors.Is(err, discover.ErrNotFound):
+		return errors.New("the DNS does not show it yet")
+	case err != nil:
+		return err
+	case !isPublished(ctx, k, func(context.Context, string, string) ([]string, error) { return texts, nil }):
+		return errors.New("the DNS shows another key under its name")
+	}
+	return nil
+}
+
+// RevokeKey ends the life of a key that signs no more before its two weeks are
+// over, such as one that somebody else has got hold of: from now on it is
+// published as revoked, and nothing that it signed is believed (RFC 6376 §3.6.1,
+// empty p=).
+func (a *Admin) RevokeKey(ctx context.Context, domain, selector string) (KeyInfo, error) {
+	domain, err := a.domainOf(ctx, domain)
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	have, err := a.db.Keys(ctx, domain)
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	var found []storage.Key // one key may have both purposes
+	for _, k := range have {
+		if k.Selector != strings.ToLower(selector) {
+			continue
+		}
+		if k.State == storage.KeyActive {
+			return KeyInfo{}, explained(nil, "the key %s of %s is the one that signs; make another with `kalends key rotate %s --purpose %s`, publish it and add --activate, then revoke this one", k.Selector, domain, domain, k.Purpose)
+		}
+		found = append(found, k)
+	}
+	if len(found) == 0 {
+		return KeyInfo{}, explained(storage.ErrNotFound, "%s has no key %q; `kalends key list %s` shows those it has", domain, selector, domain)
+	}
+	for i := range found {
+		if found[i].State == storage.KeyRevoked {
+			continue
+		}
+		if err := a.db.SetKeyState(ctx, domain, found[i].Purpose, found[i].Selector, storage.KeyRevoked); err != nil {
+			return KeyInfo{}, err
+		}
+		found[i].State = storage.KeyRevoked
+		if err := a.audit(ctx, "key.revoke", domain, found[i].Purpose+" "+found[i].Selector); err != nil {
+			return KeyInfo{}, err
+		}
+	}
+	return keyInfo(found[0])
 }
 
 var selectorForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)

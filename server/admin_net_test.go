@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,18 @@ type outsideWorld struct {
 	world discovertest.World
 	port  uint16
 	peers *peerList // of the running server
+
+	pair  atomic.Pointer[tls.Certificate]                               // what the server shows
+	fault atomic.Pointer[func(http.ResponseWriter, *http.Request) bool] // what stands before it; true: answered
+}
+
+// broken puts something before the server, nil for nothing.
+func (o *outsideWorld) broken(f func(http.ResponseWriter, *http.Request) bool) {
+	if f == nil {
+		o.fault.Store(nil)
+		return
+	}
+	o.fault.Store(&f)
 }
 
 func newOutside(t *testing.T, domain string) *outsideWorld {
@@ -64,9 +77,15 @@ func newOutside(t *testing.T, domain string) *outsideWorld {
 		t.Fatal(err)
 	}
 	o.peers = s.fed.peers
-	conf := &tls.Config{Certificates: []tls.Certificate{pair}}
+	o.pair.Store(&pair)
+	conf := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.pair.Load(), nil }}
 	o.peers.askForCertificates(conf)
-	srv := &http.Server{Handler: s.public, TLSConfig: conf, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f := o.fault.Load(); f == nil || !(*f)(w, r) {
+			s.public.ServeHTTP(w, r)
+		}
+	})
+	srv := &http.Server{Handler: front, TLSConfig: conf, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	go func() { _ = srv.ServeTLS(l, "", "") }()
 	t.Cleanup(func() { _ = srv.Close(); s.fed.close() })
 	return o

@@ -7,6 +7,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,6 +23,9 @@ const (
 	sealedPrefix = "kalends-sealed-1:"
 	minKeySecret = 32
 )
+
+// errSealed: a private key is encrypted with a secret that we do not have.
+var errSealed = errors.New("server: the private key is encrypted")
 
 func isSealed(text string) bool { return strings.HasPrefix(text, sealedPrefix) }
 
@@ -61,7 +65,7 @@ func (s sealer) Open(k storage.Key) (string, error) {
 		return k.PEM, nil
 	}
 	if s.secret == "" {
-		return "", explained(nil, "the private key %s of %s is encrypted and key_secret is not set; set KALENDS_KEY_SECRET (or KALENDS_KEY_SECRET_FILE) to the secret it was encrypted with", k.Selector, k.Domain)
+		return "", explained(errSealed, "the private key %s of %s is encrypted and key_secret is not set; set KALENDS_KEY_SECRET (or KALENDS_KEY_SECRET_FILE) to the secret it was encrypted with", k.Selector, k.Domain)
 	}
 	a, err := s.aead()
 	if err != nil {
@@ -72,7 +76,7 @@ func (s sealer) Open(k storage.Key) (string, error) {
 		raw, err = a.Open(nil, nil, raw, place(k))
 	}
 	if err != nil {
-		return "", explained(err, "the private key %s of %s cannot be decrypted: key_secret is not the secret it was encrypted with; set the right one, or import the key again", k.Selector, k.Domain)
+		return "", explained(errSealed, "the private key %s of %s cannot be decrypted: key_secret is not the secret it was encrypted with; set the right one, or import the key again", k.Selector, k.Domain)
 	}
 	return string(raw), nil
 }

@@ -79,6 +79,11 @@ func TestSealedKeys(t *testing.T) {
 			t.Errorf("secret %q: %v", secret, err)
 		}
 	}
+	found, err := open(two).Doctor(ctx, "alpha.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	finds(t, "wrong secret", found, FindingBroken, "not the secret it was encrypted with", "KALENDS_KEY_SECRET")
 	// A key that was moved to another row does not open.
 	s := sealer{one}
 	text, err := s.Seal(storage.Key{Domain: "alpha.test", Purpose: "mail", Selector: "s", PEM: "secret"})

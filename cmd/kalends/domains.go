@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -30,7 +31,7 @@ func (domainAddCmd) Help() string {
 // Run adds the domain.
 func (c *domainAddCmd) Run(a *app) error {
 	if (c.Role == "gateway") != (c.Backend != "") {
-		return fmt.Errorf("--role gateway and --backend belong together")
+		return usageError("--role gateway and --backend belong together")
 	}
 	return a.admin(func(ad *server.Admin) error {
 		d, err := ad.AddDomain(a.ctx, c.Domain)
@@ -129,6 +130,7 @@ type keyCmd struct {
 	Rotate keyRotateCmd `cmd:"" help:"Make the next keys of a domain, or let them sign."`
 	List   keyListCmd   `cmd:"" help:"List keys."`
 	Import keyImportCmd `cmd:"" help:"Take over an existing key."`
+	Revoke keyRevokeCmd `cmd:"" help:"Let nobody believe a key any more that signs no longer, such as one that leaked."`
 
 	Encrypt keyEncryptCmd `cmd:"" help:"Encrypt the private keys in the database with key_secret. The server does it at its start too."`
 	Decrypt keyDecryptCmd `cmd:"" help:"Write the private keys in the clear, before key_secret changes or goes."`
@@ -165,12 +167,13 @@ func (keyDecryptCmd) Run(a *app) error {
 type keyRotateCmd struct {
 	Domain   string `arg:"" help:"One of our domains."`
 	Purpose  string `help:"Only calendar (between servers) or mail (DKIM of mails); both when left out." placeholder:"PURPOSE"`
-	Activate bool   `help:"Let the next key sign from now on. Its record must have been published for two hours."`
+	Activate bool   `help:"Let the next key sign from now on, as soon as the DNS shows it."`
+	Force    bool   `help:"With --activate: also while the DNS does not show it; others refuse then what it signs."`
 }
 
 // Help is shown by --help.
 func (keyRotateCmd) Help() string {
-	return "Run it once: a next key is made and its record shown. Publish the record. Run it with --activate two hours later: the key signs, and the one before stays published for two weeks."
+	return "A next key is made and its record shown; run again, the same record is shown. Publish it beside the present one. A running server sees it in the DNS, lets it sign two hours later, when no cache holds an older answer, and revokes the key that signed until then after two weeks more; `kalends key list` shows where they stand. --activate does not wait."
 }
 
 // Run rotates keys.
@@ -179,13 +182,21 @@ func (c *keyRotateCmd) Run(a *app) error {
 	if c.Purpose != "" {
 		purposes = []string{c.Purpose}
 	}
+	if c.Force && !c.Activate {
+		return usageError("--force belongs to --activate")
+	}
 	return a.admin(func(ad *server.Admin) error {
+		active := 0
 		for _, p := range purposes {
 			if c.Activate {
-				k, err := ad.ActivateKey(a.ctx, c.Domain, p)
+				k, err := ad.ActivateKey(a.ctx, c.Domain, p, c.Force)
+				if errors.Is(err, server.ErrNoNextKey) && (active > 0 || p != purposes[len(purposes)-1]) {
+					continue // only one of them was rotated
+				}
 				if err != nil {
 					return err
 				}
+				active++
 				a.printf("the %s key %s of %s signs from now on; leave the record of the key before in the DNS for two weeks\n", p, k.Selector, k.Domain)
 				continue
 			}
@@ -196,8 +207,30 @@ func (c *keyRotateCmd) Run(a *app) error {
 			a.printf("the next %s key of %s is %s; publish its record:\n%s\n", p, k.Domain, k.Selector, k.Line())
 		}
 		if !c.Activate {
-			a.printf("Then, after two hours: kalends key rotate %s --activate\n", c.Domain)
+			a.printf("Leave the present record where it is. The running server uses the new key two hours after it has seen it in the DNS; `kalends key list %s` shows when.\n", c.Domain)
 		}
+		return nil
+	})
+}
+
+type keyRevokeCmd struct {
+	Domain   string `arg:"" help:"One of our domains."`
+	Selector string `arg:"" help:"As kalends key list shows it."`
+}
+
+// Help is shown by --help.
+func (keyRevokeCmd) Help() string {
+	return "A key that was rotated away is revoked by the server two weeks later; this does it at once. Mail that it signed and that is still on its way is not believed then."
+}
+
+// Run revokes the key.
+func (c *keyRevokeCmd) Run(a *app) error {
+	return a.admin(func(ad *server.Admin) error {
+		k, err := ad.RevokeKey(a.ctx, c.Domain, c.Selector)
+		if err != nil {
+			return err
+		}
+		a.printf("the key %s of %s is revoked; take its record out of the DNS, or put this one in its place:\n%s\n", k.Selector, k.Domain, k.Line())
 		return nil
 	})
 }
@@ -219,7 +252,11 @@ func (c *keyListCmd) Run(a *app) error {
 		}
 		var rows [][]string
 		for _, k := range list {
-			rows = append(rows, []string{k.Domain, k.Purpose, k.Selector, k.State, strconv.Itoa(k.Bits), k.Created, k.Changed})
+			bits := strconv.Itoa(k.Bits)
+			if k.Bits == 0 { // revoked
+				bits = "-"
+			}
+			rows = append(rows, []string{k.Domain, k.Purpose, k.Selector, k.State, bits, k.Created, k.Changed})
 		}
 		return a.table("DOMAIN|PURPOSE|SELECTOR|STATE|BITS|CREATED|CHANGED", rows)
 	})

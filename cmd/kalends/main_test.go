@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 }
 
 // Each script is a session of an administrator on a fresh, empty database of
-// each engine; $ENGINE is its name, $DATABASE its address.
+// each engine; $ENGINE is its name, $DATABASE its address; $YEAR is in the names of
+// new keys.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	for _, engine := range storagetest.Engines(t) {
@@ -40,7 +41,7 @@ func scripts(t *testing.T, engine storagetest.Engine) {
 			if engine == storagetest.Postgres {
 				address, name = storagetest.PostgresURL(t), "postgres"
 			}
-			e.Vars = append(e.Vars, "KALENDS_DATABASE_URL="+address, "DATABASE="+address, "ENGINE="+name, "KALENDS_DATA_DIR="+e.WorkDir+"/data")
+			e.Vars = append(e.Vars, "KALENDS_DATABASE_URL="+address, "DATABASE="+address, "ENGINE="+name, "KALENDS_DATA_DIR="+e.WorkDir+"/data", "YEAR="+time.Now().UTC().Format("2006"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
