@@ -122,6 +122,8 @@ func goldenCases() []goldenCase {
 			},
 			ics: ics("REQUEST", event("SEQUENCE:1", "SUMMARY:Board meeting", "DTSTART;"+tz+":20261124T140000", "DTEND;"+tz+":20261125T010000",
 				"RRULE:FREQ=MONTHLY;BYDAY=-1FR", "LOCATION:Room 6 <b>", organizerAlice, attendeeDave)...)},
+		{name: "cancelled", kind: itip.KindCancelled, ics: ics("CANCEL", event("SEQUENCE:1", "STATUS:CANCELLED", "SUMMARY:Board meeting",
+			"DTSTART;"+tz+":20261123T100000", "DTEND;"+tz+":20261123T113000", "LOCATION:Room 5", organizerAlice, attendeeDave)...)},
 		{name: "cancelled-date", kind: itip.KindCancelled, ics: ics("CANCEL", event("SEQUENCE:2", "STATUS:CANCELLED", "SUMMARY:Board meeting",
 			"RECURRENCE-ID;"+tz+":20261130T100000", "COMMENT:Alice is ill", organizerAlice, attendeeDave)...)},
 		{name: "cancelled-dates", kind: itip.KindCancelled, ics: ics("CANCEL", join(
@@ -130,6 +132,10 @@ func goldenCases() []goldenCase {
 		{name: "reply", kind: itip.KindReply, user: dave, to: alice, sender: &Sender{From: dave, Envelope: dave.Email},
 			ics: ics("REPLY", event("SUMMARY:Board meeting", "DTSTART;"+tz+":20261123T100000", "COMMENT:Looking forward to it",
 				organizerAlice, "ATTENDEE;CN=Dave;PARTSTAT=ACCEPTED:mailto:dave@mail.test")...)},
+		{name: "reply-declined", kind: itip.KindReply, user: dave, to: alice, sender: &Sender{From: dave, Envelope: dave.Email},
+			ics: ics("REPLY", event("SUMMARY:Board meeting", "DTSTART;"+tz+":20261123T100000", organizerAlice, "ATTENDEE;CN=Dave;PARTSTAT=DECLINED:mailto:dave@mail.test")...)},
+		{name: "reply-tentative", kind: itip.KindReply, user: dave, to: alice, sender: &Sender{From: dave, Envelope: dave.Email},
+			ics: ics("REPLY", event("SUMMARY:Board meeting", "DTSTART;"+tz+":20261123T100000", organizerAlice, "ATTENDEE;CN=Dave;PARTSTAT=TENTATIVE:mailto:dave@mail.test")...)},
 		{name: "reply-dates", kind: itip.KindReply, user: dave, to: alice, sender: &Sender{From: dave, Envelope: dave.Email},
 			ics: ics("REPLY", join(
 				event("SUMMARY:Board meeting", "RECURRENCE-ID:20261123T090000Z", "DTSTART:20261123T090000Z", organizerAlice, "ATTENDEE;PARTSTAT=DECLINED:mailto:dave@mail.test"),
