@@ -128,7 +128,7 @@ func request(method, organizer string, attendees ...string) string {
 	return strings.ReplaceAll(text+"END:VEVENT\nEND:VCALENDAR\n", "\n", "\r\n")
 }
 
-// A33, A38: a backend speaks for its own people and nobody else.
+// A33, A38, A46: a backend speaks for its own people and nobody else.
 func TestSubmissions(t *testing.T) {
 	t.Parallel()
 	s := &submitter{}
@@ -173,6 +173,14 @@ func TestSubmissions(t *testing.T) {
 	if len(s.got) != 1 || len(s.got[0].Recipients) != 1 || s.got[0].Originator != gina || s.got[0].Domain != "gate.test" {
 		t.Errorf("submitted %+v", s.got)
 	}
+	h.Allow = func(domain string) bool { return domain != "gate.test" } // A46
+	if w := do(nil, good); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || len(s.got) != 1 {
+		t.Errorf("beyond the limit: %d, %d submitted", w.Code, len(s.got))
+	}
+	if w := do(func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, good); w.Code != 401 {
+		t.Errorf("the limit is told to strangers: %d", w.Code)
+	}
+	h.Allow = nil
 	if w := do(nil, good); !strings.Contains(w.Body.String(), "5.3;That person is the backend's own") || !strings.Contains(w.Body.String(), "1.1;Queued") {
 		t.Error(w.Body)
 	}
