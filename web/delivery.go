@@ -38,6 +38,7 @@ var wayWords = map[string]string{
 	"ischedule": "server to server (iSchedule)",
 	"mail":      "e-mail",
 	"local":     "on this server",
+	"gateway":   "handed to the calendar system of that domain",
 }
 
 func wayText(transport string) string {

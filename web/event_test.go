@@ -281,4 +281,9 @@ func TestViewDelivery(t *testing.T) {
 			t.Errorf("%s: %d earlier messages", name, len(v.Earlier))
 		}
 	}
+	for _, transport := range []string{"ischedule", "mail", "local", "gateway"} {
+		if v := oneDelivery(storage.Delivery{Transport: transport}, friday, time.UTC); v.Way == transport || v.Way == "" {
+			t.Errorf("the way %q is told as %q", transport, v.Way)
+		}
+	}
 }

@@ -56,6 +56,9 @@ func TestHeldMail(t *testing.T) {
 	w.signedIn("bob").post(path, url.Values{"do": {"apply"}}).want(t, 404)
 	b.post(fmt.Sprintf("/held/%d", junk.ID), url.Values{"do": {"apply"}}).want(t, 409, "nothing to apply")
 	b.post(fmt.Sprintf("/held/%d", junk.ID), url.Values{"do": {"ignore"}}).want(t, 303)
+	if list, err := w.db.Deliveries(t.Context(), storage.DeliveryFilter{Account: alice.ID}); err != nil || len(list) != 0 { // A32
+		t.Errorf("what was ignored is answered by %d messages, %v", len(list), err)
+	}
 	b.post(path, url.Values{"do": {"burn"}}).want(t, 400)
 	b.post(path, url.Values{"do": {"apply"}}).want(t, 303)
 	_, o := w.stored(alice, "dinner@evil.test")
@@ -164,6 +167,9 @@ func TestBlockSender(t *testing.T) {
 	page := b.get("/held?done=blocked")
 	page.want(t, 200, "The sender is blocked", "Blocked senders", "carl@far.test", "since 20 November 2026")
 	page.lacks(t, "Dinner", "Buy")
+	if list, err := w.db.Deliveries(t.Context(), storage.DeliveryFilter{Account: alice.ID}); err != nil || len(list) != 0 {
+		t.Errorf("the sender is told by %d messages, %v", len(list), err)
+	}
 	if blocked, err := w.db.SenderBlocked(t.Context(), alice.ID, "mailto:sam@far.test"); err != nil || !blocked {
 		t.Errorf("blocked: %v %v", blocked, err)
 	}
