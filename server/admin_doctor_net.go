@@ -379,9 +379,7 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 	c := ischedule.NewClient(ischedule.ClientConfig{Locator: d.out.Finder, Signers: signers, HTTP: d.out.HTTP.Transport, Now: time.Now, Draft01: true, Dialect: d.peers.dialect})
 	found, err := c.Probe(ctx, domain)
 	caps := found.Caps
-	for _, s := range found.Trace {
-		d.ok(check, "%s: %s", s.What, s.Text)
-	}
+	d.way(check, found.Trace, err == nil)
 	if err != nil {
 		decision := d.out.Finder.DiscoverDomain(ctx, domain)
 		switch decision.Kind {
@@ -390,11 +388,12 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 				d.broken(check, "ask the administrator there for a public address, or allow the network with dial_allow", "offers iSchedule where we cannot go: %s; invitations go by mail", decision.Reason)
 				return
 			}
-			d.ok(check, "offers no iSchedule; invitations go by mail")
+			d.ok(check, "offers no iSchedule (%s); invitations go by mail", decision.Reason)
 		case discover.Temporary:
-			d.broken(check, "check dns_resolver, or try again later", "cannot be looked up: %s", plain(err))
+			d.broken(check, "check dns_resolver, or try again later", "cannot be looked up: %s", decision.Reason)
 		default:
-			d.broken(check, "ask the administrator there; invitations wait and then go by mail", "%s", plain(err))
+			text, fix := peerProblem(err)
+			d.broken(check, fix, "%s", text)
 		}
 		return
 	}
@@ -407,6 +406,43 @@ func (d *doctor) peer(ctx context.Context, domain string) {
 		d.ok(check, "takes messages up to %s", fmt.Sprint(limit, " octets"))
 	}
 	d.dryRun(ctx, check, domain, c)
+}
+
+// way tells how the service was looked for. What was tried in vain before
+// something was found is a warning; what was the end of it stands in the finding
+// that follows.
+func (d *doctor) way(check string, trace []scheduling.Step, found bool) {
+	for i, s := range trace {
+		switch {
+		case s.What == "dns" && found:
+			d.ok(check, "DNS: %s", s.Text)
+		case s.What == "capabilities" && found && i == len(trace)-1:
+			d.ok(check, "capabilities: %s", s.Text)
+		case s.What == "capabilities" && i < len(trace)-1:
+			d.warn(check, "nothing here; the administrator there may want to know", "one way was tried in vain: %s", s.Text)
+		}
+	}
+}
+
+// peerProblem explains why no server of a domain could be asked.
+func peerProblem(err error) (text, fix string) {
+	const there = "ask the administrator there"
+	var bad *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &bad):
+		return fmt.Sprintf("its certificate is not believed: %s", plain(bad.Err)), there + " for a certificate with the name of the server from an authority that everybody trusts; an authority of your own federation is told by tls_extra_ca (KALENDS_TLS_EXTRA_CA)"
+	case errors.Is(err, discover.ErrNotFound):
+		return "its SRV record names a server that has no address", there + " to correct the record"
+	}
+	return plain(err), there + "; invitations wait and then go by mail"
+}
+
+// answered puts the status and the words of a peer together.
+func answered(status, detail string) string {
+	if detail == "" || strings.HasSuffix(status, detail) {
+		return status
+	}
+	return status + " " + detail
 }
 
 // dryRun asks for the busy time of the postmaster there, signed: whatever is
@@ -427,7 +463,7 @@ func (d *doctor) dryRun(ctx context.Context, check, domain string, c *ischedule.
 	for _, r := range c.FreeBusy(ctx, scheduling.Question{Originator: us, Recipients: []calendar.Address{them}, Domain: domain, Body: []byte(body)}) {
 		for _, s := range r.Trace {
 			if s.What == "post" || s.What == "note" {
-				d.ok(check, "%s: %s", s.What, s.Text)
+				d.ok(check, "asked: %s", s.Text)
 			}
 		}
 		code, _, _ := strings.Cut(r.Status, ";")
@@ -435,11 +471,11 @@ func (d *doctor) dryRun(ctx context.Context, check, domain string, c *ischedule.
 		case r.Disposition == ischedule.Done, strings.HasPrefix(code, "3."):
 			d.ok(check, "believes a question signed by %s; about its postmaster it says %s", from, r.Status)
 		case r.Disposition == ischedule.Retry:
-			d.broken(check, "try again later; if it stays, ask the administrator there", "takes no question now: %s %s", r.Status, r.Detail)
+			d.broken(check, "try again later; if it stays, ask the administrator there", "takes no question now: %s", answered(r.Status, r.Detail))
 		case r.Disposition == ischedule.Mail:
 			d.warn(check, "nothing; invitations that do not fit go by mail", "takes no such question: %s", r.Status)
 		default:
-			d.broken(check, "run `kalends doctor "+from+"` and see that the key's record can be looked up from outside, then ask the administrator there", "refuses a question signed by %s: %s %s", from, r.Status, r.Detail)
+			d.broken(check, "run `kalends doctor "+from+"` and see that the key's record can be looked up from outside, then ask the administrator there", "refuses a question signed by %s: %s", from, answered(r.Status, r.Detail))
 		}
 	}
 }

@@ -234,6 +234,68 @@ func TestDoctorPeer(t *testing.T) {
 	if err != nil || Broken(found) || !strings.Contains(fmt.Sprint(found), "invitations go by mail") {
 		t.Errorf("%v, %v", found, err)
 	}
+
+	// What is wrong there, in one line with what to do; no failure is told as ok.
+	root := *peer.pair.Load()
+	stranger, _ := testCertificate(t, t.TempDir(), "cal.b.test")
+	if _, err := us.AddDomain(t.Context(), "a.test"); err != nil {
+		t.Fatal(err)
+	}
+	srv := peer.world.SRV["_ischedules._tcp.b.test"][0]
+	answer := func(code int, text string, methods ...string) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			if !slices.Contains(methods, r.Method) {
+				return false
+			}
+			w.WriteHeader(code)
+			fmt.Fprint(w, text)
+			return true
+		}
+	}
+	away := discovertest.SRV{Port: uint16(closedPort(t)), Target: "cal.b.test"}
+	for _, c := range []struct {
+		name             string
+		cert             func()
+		fault            func(http.ResponseWriter, *http.Request) bool
+		srv              []discovertest.SRV
+		fail             string
+		level, text, fix string
+	}{
+		{"our key is not published", nil, nil, nil, "", FindingBroken, "refuses a question signed by a.test: 5.1;verification-failed", "`kalends doctor a.test`"},
+		{"nobody's authority", func() { peer.pair.Store(&stranger) }, nil, nil, "", FindingBroken, "its certificate is not believed: x509: certificate signed by unknown authority", "KALENDS_TLS_EXTRA_CA"},
+		{"another name", func() { peer.show(t, root, "other.test", time.Hour) }, nil, nil, "", FindingBroken, "certificate is valid for other.test, not cal.b.test", "with the name of the server"},
+		{"a web page", nil, answer(200, "<html>", "GET"), nil, "", FindingBroken, "has no iSchedule service that can be used", "ask the administrator there"},
+		{"a proxy alone", nil, answer(502, "", "GET", "POST"), nil, "", FindingBroken, "b.test answers HTTP 502", "ask the administrator there"},
+		{"a proxy alone for POST", nil, answer(502, "", "POST"), nil, "", FindingBroken, "takes no question now: 5.1;HTTP 502", "try again later"},
+		{"nobody listens", nil, nil, []discovertest.SRV{away}, "", FindingBroken, "connection refused", "ask the administrator there"},
+		{"the first is away", nil, nil, []discovertest.SRV{away, {Priority: 1, Port: srv.Port, Target: srv.Target}}, "", FindingWarning, "one way was tried in vain", "the administrator there"},
+		{"no address", nil, nil, []discovertest.SRV{{Port: 443, Target: "gone.b.test"}}, "", FindingBroken, "names a server that has no address", "correct the record"},
+		{"no answer of the DNS", nil, nil, nil, "SRV _ischedules._tcp.b.test", FindingBroken, "cannot be looked up", "dns_resolver"},
+	} {
+		peer.pair.Store(&root)
+		if c.cert != nil {
+			c.cert()
+		}
+		peer.broken(c.fault)
+		w := peer.world
+		w.SRV, w.Fail = maps.Clone(w.SRV), []string{c.fail}
+		if c.srv != nil {
+			w.SRV["_ischedules._tcp.b.test"] = c.srv
+		}
+		us.cfg.DNSResolver = List{discovertest.Start(t, w).Addr()}
+		found, err := us.Doctor(t.Context(), "b.test")
+		if err != nil || !Broken(found) { // none of them believes a.test
+			t.Errorf("%s passes: %v, %v", c.name, found, err)
+		}
+		finds(t, c.name, found, c.level, c.text, c.fix)
+		for _, f := range found {
+			if f.Level == FindingOK && (strings.Contains(f.Text, "x509") || strings.Contains(f.Text, "refused") || strings.Contains(f.Text, "capabilities: HTTP") || strings.Contains(f.Text, "XML")) {
+				t.Errorf("%s: told as ok: %s", c.name, f)
+			}
+		}
+	}
+	peer.pair.Store(&root)
+	peer.broken(nil)
 	us.cfg.DialAllow = nil
 	if found, err = us.Doctor(t.Context(), "b.test"); err != nil || !Broken(found) {
 		t.Errorf("a peer on loopback passes: %v, %v", found, err)

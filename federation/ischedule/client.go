@@ -124,6 +124,9 @@ type Probe struct {
 func (c *Client) Probe(ctx context.Context, domain string) (Probe, error) {
 	j := &job{c: c, domain: domain}
 	if stop := j.find(ctx); stop != nil {
+		if stop.cause != nil {
+			return Probe{Trace: j.trace}, fmt.Errorf("%s: %w", stop.text, stop.cause)
+		}
 		return Probe{Trace: j.trace}, errors.New(stop.text)
 	}
 	p := j.seen
@@ -159,6 +162,7 @@ type stop struct {
 	detail      string // the peer's words
 	unreached   bool   // no connection came about
 	busy        bool   // another question now would fare no better
+	cause       error  // of a connection that did not come about
 }
 
 func retry(format string, args ...any) *stop {
@@ -172,7 +176,7 @@ func (j *job) failed(err error) *stop {
 		return byMail(StatusNoRoute, "%s is at an address that is not connected to", j.domain)
 	}
 	s := retry("%s cannot be reached", j.domain)
-	s.detail, s.unreached, s.busy = clip(err.Error()), errors.Is(err, errConnect), true
+	s.detail, s.unreached, s.busy, s.cause = clip(err.Error()), errors.Is(err, errConnect), true, err
 	return s
 }
 
