@@ -336,10 +336,14 @@ func (h *Handler) deliver(r *http.Request, env Envelope, o *calendar.Object, pro
 	receive := h.cfg.Receiver.Receive
 	if o.Kind() == "VFREEBUSY" {
 		receive = h.cfg.Receiver.AnswerFreeBusy
+		in.Recipients = h.limits.about(in.Recipients, h.cfg.Now()) // A45: the others are answered 5.1
 	}
-	got, err := receive(r.Context(), in)
-	if err != nil {
-		return nil, h.failure(err)
+	var got []scheduling.RecipientResult
+	if len(in.Recipients) > 0 {
+		var err error
+		if got, err = receive(r.Context(), in); err != nil {
+			return nil, h.failure(err)
+		}
 	}
 	byKey := make(map[string]scheduling.RecipientResult, len(got))
 	for _, g := range got {

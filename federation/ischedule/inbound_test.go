@@ -399,6 +399,51 @@ func TestInboundFreeBusy(t *testing.T) {
 	}
 }
 
+// A45: about one person so many questions are answered in a day, whoever asks,
+// and whether there is such a person or not.
+func TestInboundAskedTooOften(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *HandlerConfig) { c.Rates = Rates{AboutPerDay: 2} })
+	ask := func(about ...calendar.Address) string {
+		t.Helper()
+		b.now = b.now.Add(time.Second)
+		lines, to := []string{"DTSTART:20260210T000000Z", "DTEND:20260211T000000Z", orgAlice}, []string{}
+		for _, a := range about {
+			lines, to = append(lines, "ATTENDEE:"+string(a)), append(to, string(a))
+		}
+		r := invitation(ical("REQUEST", "VFREEBUSY", lines...)).set("Content-Type", "text/calendar; charset=utf-8; component=VFREEBUSY; method=REQUEST").set("Recipient", strings.Join(to, ",")).set("iSchedule-Message-ID", b.now.Format("20060102T150405"))
+		resp, a := b.send(r, about...)
+		if resp.StatusCode != 200 {
+			t.Fatalf("HTTP %d %+v", resp.StatusCode, a)
+		}
+		var out []string
+		for _, o := range a.Outcomes {
+			out = append(out, o.Code)
+		}
+		return strings.Join(out, " ")
+	}
+	const bob, carol, nobody = "mailto:bob@south.example", "mailto:carol@south.example", "mailto:nobody@south.example"
+	for i, c := range []struct {
+		about []calendar.Address
+		want  string
+	}{
+		{[]calendar.Address{bob}, "2.0"}, {[]calendar.Address{nobody}, "3.7"}, {[]calendar.Address{bob, carol}, "2.0 2.0"}, {[]calendar.Address{bob, carol}, "5.1 2.0"}, {[]calendar.Address{bob}, "5.1"}, {[]calendar.Address{nobody}, "3.7"}, {[]calendar.Address{nobody}, "5.1"},
+	} {
+		if got := ask(c.about...); got != c.want {
+			t.Errorf("%d: %s, want %s", i, got, c.want)
+		}
+	}
+	for _, in := range b.desk.got {
+		if len(in.Recipients) == 0 {
+			t.Error("a question about nobody was handed over")
+		}
+	}
+	b.now = b.now.Add(24 * time.Hour)
+	if got := ask(bob); got != "2.0" {
+		t.Errorf("a day later: %s", got)
+	}
+}
+
 // A network that keeps failing gets no more key lookups.
 func TestInboundFailureLimit(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/kalends/kalends/caldav/calendar"
 )
 
 // Rates are the defaults of what one peer may ask of us.
@@ -12,6 +14,7 @@ type Rates struct {
 	Messages        int // requests a minute and signing domain, free-busy apart; 0: 3000
 	Questions       int // free-busy questions a minute and signing domain; 0: 60
 	QuestionsPerDay int // recipients asked about a day and signing domain; 0: 1000
+	AboutPerDay     int // free-busy questions a day about one recipient, whoever asks; 0: 500
 	FailuresByNet   int // failed verifications a minute and source network; 0: 600
 	RememberAtMost  int // domains and networks remembered; 0: 20000
 }
@@ -20,7 +23,7 @@ func (r Rates) withDefaults() Rates {
 	for _, d := range []struct {
 		v *int
 		n int
-	}{{&r.Messages, 3000}, {&r.Questions, 60}, {&r.QuestionsPerDay, 1000}, {&r.FailuresByNet, 600}, {&r.RememberAtMost, 20_000}} {
+	}{{&r.Messages, 3000}, {&r.Questions, 60}, {&r.QuestionsPerDay, 1000}, {&r.AboutPerDay, 500}, {&r.FailuresByNet, 600}, {&r.RememberAtMost, 20_000}} {
 		if *d.v <= 0 {
 			*d.v = d.n
 		}
@@ -108,6 +111,18 @@ func (l *limiter) message(domain string, own Rates, freeBusy bool, recipients in
 		return wait
 	}
 	return l.take("d "+domain, limit(own.QuestionsPerDay, l.rates.QuestionsPerDay), 24*time.Hour, recipients, now)
+}
+
+// about charges a question to each recipient, and gives those who have not been
+// asked about too often today. Whether there is such a person makes no difference.
+func (l *limiter) about(recipients []calendar.Address, now time.Time) []calendar.Address {
+	var out []calendar.Address
+	for _, a := range recipients {
+		if l.take("a "+a.Key(), l.rates.AboutPerDay, 24*time.Hour, 1, now) == 0 {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // begin charges a verification to a network as if it failed, so that those
