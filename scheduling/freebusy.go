@@ -108,6 +108,7 @@ func (s *Service) AnswerFreeBusy(ctx context.Context, in Inbound) ([]RecipientRe
 		return nil, err
 	}
 	out := make([]RecipientResult, len(in.Recipients))
+	var told []storage.AccountID
 	for i, a := range in.Recipients {
 		r, ok := answers[a.Key()]
 		if !ok {
@@ -115,7 +116,15 @@ func (s *Service) AnswerFreeBusy(ctx context.Context, in Inbound) ([]RecipientRe
 		}
 		r.Recipient = a
 		out[i] = r
+		if len(r.Calendar) > 0 {
+			told = append(told, dir[directoryKey(a)].Account.ID)
+		}
 		s.cfg.Log.Info("free/busy question", "from", string(in.Originator), "about", string(a), "status", r.Status, "proof", in.Proof.Domain)
+	}
+	// Whoever is asked about may see by whom (abuse A45); an answer does not wait
+	// for a database that cannot write just now.
+	if err := s.db.NoteBusyQuestion(ctx, in.Originator.Domain(), in.Originator.Email(), told); err != nil {
+		s.cfg.Log.Warn("who asked for busy times could not be noted", "from", string(in.Originator), "error", err)
 	}
 	return out, nil
 }

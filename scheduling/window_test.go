@@ -14,7 +14,8 @@ import (
 )
 
 // ischedule.md §5, abuse A45: another domain sees busy time from now to 62 days
-// ahead, whatever it asks for; nothing of the past and nothing later.
+// ahead, whatever it asks for; nothing of the past and nothing later. Who is asked
+// about can see who asked; a question that was not answered is not told.
 func TestOtherDomainsSeeAWindow(t *testing.T) {
 	t.Parallel()
 	for _, e := range storagetest.Engines(t) {
@@ -46,11 +47,25 @@ func TestOtherDomainsSeeAWindow(t *testing.T) {
 			if err != nil || len(res) != 1 {
 				t.Fatalf("%v, %v", res, err)
 			}
+			if list, err := db.BusyQuestions(ctx, a.ID, 10); err != nil || len(list) != 1 || list[0].Domain != "other.test" || list[0].Asker != "x@other.test" || list[0].Questions != 1 {
+				t.Errorf("bob may see who asked: %+v, %v", list, err)
+			}
 			text := string(res[0].Calendar)
 			for part, want := range map[string]bool{"20261201T100000Z/": true, "20261101T100000Z/": false, "20270301T100000Z/": false, "Secret": false, "TENTATIVE": false, "DTEND:20270401T000000Z": true} {
 				if strings.Contains(text, part) != want {
 					t.Errorf("the answer has %q: %v\n%s", part, !want, text)
 				}
+			}
+			hide := a.Settings
+			hide.HideFreeBusy = true
+			if _, err := db.UpdateAccount(ctx, a.ID, storage.AccountChange{Settings: &hide}); err != nil {
+				t.Fatal(err)
+			}
+			if res, err = s.AnswerFreeBusy(ctx, scheduling.Inbound{Via: "ischedule", Originator: "mailto:y@third.test", Recipients: []calendar.Address{"mailto:bob@example.com"}, Message: q}); err != nil || res[0].Calendar != nil {
+				t.Errorf("%+v, %v", res, err)
+			}
+			if list, err := db.BusyQuestions(ctx, a.ID, 10); err != nil || len(list) != 1 {
+				t.Errorf("%+v, %v", list, err)
 			}
 		})
 	}

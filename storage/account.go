@@ -487,6 +487,7 @@ func (db *DB) RemoveAccount(ctx context.Context, id AccountID) error {
 			`DELETE FROM mail_token WHERE account_id = $1`,
 			`DELETE FROM quarantine WHERE account_id = $1`,
 			`DELETE FROM blocked_sender WHERE account_id = $1`,
+			`DELETE FROM busy_question WHERE account_id = $1`,
 			`DELETE FROM push_subscription WHERE account_id = $1`,
 			`DELETE FROM grantee WHERE principal_id = $1`,
 			`DELETE FROM member WHERE account_id = $1 OR group_id = $1`,

@@ -14,7 +14,7 @@ const deletedLife = 7 * 24 * time.Hour
 // Janitor removes what nobody needs any more: journal rows behind the
 // retention (but the newest of each collection), final deliveries whose
 // status is written and messages without deliveries, expired replay rows,
-// mail tokens and push subscriptions, held mail nobody decided about, notes of deleted scheduling objects, states that no peer is
+// mail tokens and push subscriptions, held mail nobody decided about, who asked for busy times long ago, notes of deleted scheduling objects, states that no peer is
 // known to have any more, inbox items that were read, unused UID locks, the objects of
 // collections that are being deleted, and the rows of accounts whose hold-back
 // is over. Each kind is one bounded batch in a transaction of its own; More
@@ -56,6 +56,7 @@ func (db *DB) Janitor(ctx context.Context, now time.Time, r Retention) (Swept, e
 		{&s.Tokens, true, `DELETE FROM mail_token WHERE hash IN (SELECT hash FROM mail_token WHERE expires <= $1 LIMIT $2)`, []any{Micros(now), batch}},
 		{&s.Tokens, true, `DELETE FROM quarantine WHERE (account_id, id) IN (SELECT account_id, id FROM quarantine WHERE created < $1 ORDER BY created LIMIT $2)`, []any{before(quarantineLife), batch}},
 		{&s.Tokens, true, `DELETE FROM push_subscription WHERE (account_id, id) IN (SELECT account_id, id FROM push_subscription WHERE expires <= $1 LIMIT $2)`, []any{Micros(now), batch}},
+		{&s.Tokens, true, `DELETE FROM busy_question WHERE (account_id, domain) IN (SELECT account_id, domain FROM busy_question WHERE last < $1 ORDER BY last LIMIT $2)`, []any{before(askedLife), batch}},
 		{&s.Locks, true, `DELETE FROM uid_lock WHERE (account_id, uid) IN (SELECT account_id, uid FROM uid_lock WHERE used < $1 LIMIT $2)`, []any{Micros(now.Add(-30 * 24 * time.Hour)), batch}},
 		{&s.Accounts, true, `DELETE FROM address WHERE address IN (SELECT address FROM address WHERE held_until > 0 AND held_until <= $1 LIMIT $2)`, []any{Micros(now), batch}},
 		{&s.Accounts, true, `DELETE FROM account WHERE id IN (SELECT a.id FROM account a WHERE a.removed > 0 AND a.removed <= $1

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -27,6 +28,7 @@ type settingsPage struct {
 	NoMail       bool // invitations never go by mail
 	MailIntake   string
 	Intakes      []choice
+	Asked        []askedBy // those that asked last first
 	AppPasswords []appPassword
 	NewPassword  string // shown once
 	NewLabel     string
@@ -47,6 +49,12 @@ type appPassword struct {
 
 // minPassword is how many characters a new password has at least.
 const minPassword = 10
+
+// askedBy is another domain that was told of the user's busy times.
+type askedBy struct{ Domain, Times, Last, Asker string }
+
+// maxAsked bounds how many are shown.
+const maxAsked = 50
 
 // maxAppPasswords bounds how many programs one account lists.
 const maxAppPasswords = 50
@@ -92,6 +100,17 @@ func (q *request) showSettings(status int, edit func(*settingsPage)) error {
 			ap.LastUse = "last used " + agoText(time.UnixMicro(a.LastUse), q.now())
 		}
 		p.AppPasswords = append(p.AppPasswords, ap)
+	}
+	asked, err := q.s.db.BusyQuestions(q.ctx, q.user.ID, maxAsked)
+	if err != nil {
+		return err
+	}
+	for _, a := range asked {
+		times := "once"
+		if a.Questions > 1 {
+			times = fmt.Sprint(a.Questions, " times")
+		}
+		p.Asked = append(p.Asked, askedBy{Domain: a.Domain, Times: times, Last: agoText(time.UnixMicro(a.Last), q.now()), Asker: oneLine(a.Asker, 100)})
 	}
 	edit(&p)
 	return q.render(status, "settings", "Settings", p)

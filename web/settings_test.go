@@ -40,6 +40,24 @@ func TestProfile(t *testing.T) {
 	b.post("/settings/profile", f).want(t, 400)
 }
 
+// Abuse A45: who is asked about sees by whom, and nobody else does.
+func TestWhoAsked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.account("alice", nil)
+	w.account("bob", nil)
+	w.signedIn("alice").get("/settings").lacks(t, "Who asked when you are busy")
+	for _, asker := range []string{"eve@far.test", "<i>sam</i>@far.test"} {
+		if err := w.db.NoteBusyQuestion(t.Context(), "far.test", asker, []storage.AccountID{alice.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page := w.signedIn("alice").get("/settings")
+	page.want(t, 200, "Who asked when you are busy", "far.test", "2 times, last", "&lt;i&gt;sam&lt;/i&gt;@far.test")
+	page.lacks(t, "eve@", "<i>sam")
+	w.signedIn("bob").get("/settings").lacks(t, "far.test")
+}
+
 func TestPassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -30,7 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) *storage.DB) {
 		{"Retries", testRetries}, {"Statements", testStatements}, {"View", testView}, {"RemoveCollection", testRemoveCollection},
 		{"Deliveries", testDeliveries}, {"ClaimOrder", testClaimOrder}, {"ClaimCap", testClaimCap}, {"WireIDs", testWireIDs}, {"Leases", testLeases},
 		{"WriteBack", testWriteBack}, {"PeerStates", testPeerStates}, {"Refresh", testRefresh}, {"Replay", testReplay}, {"ReplayRace", testReplayRace},
-		{"Nothing", testNothing}, {"Delegates", testDelegates}, {"Usage", testUsage}, {"Forgotten", testForgotten}, {"OldStates", testOldStates}, {"FailedRecipients", testFailedRecipients}, {"RefreshMany", testRefreshMany}, {"Alarms", testAlarms}, {"MembersOf", testMembersOf}, {"Domains", testDomains}, {"Settings", testSettings}, {"Peers", testPeers}, {"Secrets", testSecrets}, {"Watch", testWatch}, {"Janitor", testJanitor},
+		{"Nothing", testNothing}, {"BusyQuestions", testBusyQuestions}, {"Delegates", testDelegates}, {"Usage", testUsage}, {"Forgotten", testForgotten}, {"OldStates", testOldStates}, {"FailedRecipients", testFailedRecipients}, {"RefreshMany", testRefreshMany}, {"Alarms", testAlarms}, {"MembersOf", testMembersOf}, {"Domains", testDomains}, {"Settings", testSettings}, {"Peers", testPeers}, {"Secrets", testSecrets}, {"Watch", testWatch}, {"Janitor", testJanitor},
 		{"Push", testPush}, {"PushMute", testPushMute}, {"PushMuteInFlight", testPushMuteInFlight}, {"PushOnce", testPushOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) {
