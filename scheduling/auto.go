@@ -154,32 +154,40 @@ func (s *Service) decide(ctx context.Context, d *delivery, a storage.Account, ro
 	// Instances by the component that describes them.
 	free, busy := map[*calendar.Component][]calendar.Instance{}, map[*calendar.Component][]calendar.Instance{}
 	var seen []*calendar.Component
-	var taken []calendar.Period
-	asks := mode != AutoAcceptAlways && mode != AutoDeclineAlways
+	var pending []calendar.Instance
+	var from, until, horizon time.Time // from and until: what is looked at
 	n := 0
-	var until time.Time // the end of what is looked at
+	// They come in the order of their recurrence ids, so one that was moved may begin
+	// before the first and after the last.
 	for in, err := range obj.Instances(zones, now, time.Time{}, calendar.NewBudget()) {
 		if err != nil {
 			return nil, false, err
 		}
 		if n++; n == 1 {
-			until = in.Start.Add(autoHorizon)
+			horizon = in.ID.Wall.Add(autoHorizon)
 		}
-		if n > autoInstances || in.Start.After(until) {
+		if n > autoInstances || in.ID.Wall.After(horizon) {
 			break
 		}
 		if !pendingIn(in.Component, own) {
 			continue
 		}
-		if asks && len(seen) == 0 {
-			if taken, err = s.taken(ctx, d.tx, a, row.UID, in.Start, until); err != nil {
-				return nil, false, err
-			}
+		if pending = append(pending, in); len(pending) == 1 {
+			from = in.Start
 		}
+		from, until = earlier(from, in.Start), later(until, in.End)
+	}
+	var taken []calendar.Period
+	if mode != AutoAcceptAlways && mode != AutoDeclineAlways && len(pending) > 0 {
+		if taken, err = s.taken(ctx, d.tx, a, row.UID, from.Add(-time.Second), until.Add(time.Second)); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, in := range pending {
 		if len(free[in.Component])+len(busy[in.Component]) == 0 {
 			seen = append(seen, in.Component)
 		}
-		if asks && overlaps(taken, in.Start, in.End) || book.limited() && !book.takes(in) {
+		if overlaps(taken, in.Start, in.End) || book.limited() && !book.takes(in) {
 			busy[in.Component] = append(busy[in.Component], in)
 		} else {
 			free[in.Component] = append(free[in.Component], in)
