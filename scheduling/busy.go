@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
+	"github.com/kalends/kalends/scheduling/itip"
 	"github.com/kalends/kalends/storage"
 )
 
@@ -48,8 +49,10 @@ func (b *Busy) Add(o storage.Object, floating *time.Location) error {
 		b.open = append(b.open, calendar.Availability{Object: obj, Zones: zones})
 		return nil
 	}
-	organizers, _, _ := strings.Cut(readExtra(o.Extra).OrganizerTransp, ";") // of the series
-	ps, err := calendar.Busy(obj, zones, b.from, b.to, calendar.BusyOptions{Self: b.self, PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0, OrganizerTransp: organizers}, b.budget)
+	organizers := readExtra(o.Extra).OrganizerTransp
+	series, _, _ := strings.Cut(organizers, ";")
+	ps, err := calendar.Busy(obj, zones, b.from, b.to, calendar.BusyOptions{Self: b.self, PendingTentative: true, ServerTransp: o.Flags&storage.FlagServerTransp != 0,
+		OrganizerTransp: series, Overridden: itip.OverriddenTransp(obj, organizers)}, b.budget)
 	b.periods = append(b.periods, ps...)
 	return err
 }

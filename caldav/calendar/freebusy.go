@@ -56,9 +56,10 @@ type BusyOptions struct {
 
 	// ServerTransp says that a TRANSP:TRANSPARENT on unanswered instances is
 	// the server's doing: then OrganizerTransp, the organizer's TRANSP, counts
-	// in its place. "" is OPAQUE.
+	// in its place, or what Overridden says of a component. "" is OPAQUE.
 	ServerTransp    bool
 	OrganizerTransp string
+	Overridden      map[*Component]string
 }
 
 // Busy gives the periods of [from, to) that o takes of its owner's time (RFC
@@ -154,7 +155,11 @@ func (opt *BusyOptions) typeOf(c *Component) BusyType {
 			}
 			typ = BusyTentative
 			if transparent && opt.ServerTransp {
-				transparent = strings.EqualFold(strings.TrimSpace(opt.OrganizerTransp), "TRANSPARENT")
+				organizers := opt.OrganizerTransp
+				if v, ok := opt.Overridden[c]; ok {
+					organizers = v
+				}
+				transparent = strings.EqualFold(strings.TrimSpace(organizers), "TRANSPARENT")
 			}
 		}
 	}

@@ -39,6 +39,22 @@ func transpFor(state, key string) string {
 	return "OPAQUE"
 }
 
+// OverriddenTransp is the organizer's TRANSP of the overrides in which it is not
+// that of the series, by what an Outcome or Plan gave as OrganizerTransp.
+func OverriddenTransp(o *calendar.Object, state string) map[*calendar.Component]string {
+	if !strings.Contains(state, ";") {
+		return nil
+	}
+	s := read(o)
+	out := map[*calendar.Component]string{}
+	for _, k := range s.order {
+		if v := transpFor(state, k); v != transpFor(state, "") {
+			out[s.over[k]] = v
+		}
+	}
+	return out
+}
+
 // mergeTransp lays the state of a message with single instances over the one
 // of the series.
 func mergeTransp(state string, m *series) string {
