@@ -19,6 +19,7 @@ func AcceptCounter(current, counter *calendar.Object) (*calendar.Object, error) 
 	}
 	store := current.Clone()
 	s, m := read(store), read(counter)
+	s.follows(m)
 	for _, c := range m.components() {
 		k := m.keyAt(c)
 		t := s.at(k)
@@ -30,6 +31,9 @@ func AcceptCounter(current, counter *calendar.Object) (*calendar.Object, error) 
 			return nil, &Error{CondValidObject, "the proposal names an instance that does not exist"}
 		}
 		moves := c.Prop("DTSTART") != nil || c.Prop("DUE") != nil
+		if start, err := calendar.ParseDateTime(orEmpty(c.Prop("DTSTART"))); err == nil && !hasAny(c, "DTEND", "DURATION", "DUE") {
+			s.keepLength(t, start)
+		}
 		for _, name := range proposed {
 			have := c.All(name)
 			switch {
@@ -52,6 +56,62 @@ func AcceptCounter(current, counter *calendar.Object) (*calendar.Object, error) 
 	addZones(store, counter)
 	dropZones(store)
 	return store, nil
+}
+
+// keepLength moves the end of c along with a new start.
+func (s *series) keepLength(c *calendar.Component, start calendar.DateTime) {
+	was, err := calendar.ParseDateTime(orEmpty(c.Prop("DTSTART")))
+	switch {
+	case err != nil:
+	case (was.Kind == calendar.Date) == (start.Kind == calendar.Date):
+		s.moveTo(c, c.Clone(), start, 0)
+	default: // days become hours or the other way round: what is left is the default
+		c.Remove("DTEND", "DURATION", "DUE")
+	}
+}
+
+// follows gives what belongs to single instances of s new names when the proposal m
+// moves the series: the dates that were taken out are taken out of the new
+// one, and an override is of the same instance (RFC 5545 §3.8.4.4). One that was
+// like the series, but for answers, goes: everybody is asked anew. Another that has
+// no time of its own moves along.
+func (s *series) follows(m *series) {
+	if !recurs(s.master) || m.master == nil {
+		return
+	}
+	from, err := calendar.ParseDateTime(orEmpty(s.master.Prop("DTSTART")))
+	to, bad := calendar.ParseDateTime(orEmpty(m.master.Prop("DTSTART")))
+	if err != nil || bad != nil || s.key(from) == s.key(to) && from.Kind == to.Kind && from.TZID == to.TZID {
+		return
+	}
+	moved := func(id calendar.DateTime) calendar.DateTime {
+		if l, ok := s.inForm(id); ok {
+			id = l
+		}
+		return calendar.DateTime{Wall: id.Wall.Add(to.Wall.Sub(from.Wall)), Kind: to.Kind, TZID: to.TZID}
+	}
+	out := sortedKeys(s.ex)
+	dates := make([]calendar.DateTime, 0, len(out))
+	for _, k := range out {
+		dates = append(dates, moved(s.ex[k]))
+	}
+	for _, k := range s.order {
+		c, id := s.over[k], moved(s.ids[k])
+		if plain := s.derive(s.ids[k]); !isFuture(c) && plain != nil && s.timing(c) == s.timing(plain) {
+			if sameAlarms(c, s.master) && slices.Equal(withoutAnswers(s.canon(c)), withoutAnswers(s.canon(plain))) {
+				s.o.RemoveComponent(c)
+				continue
+			}
+			s.keepLength(c, id)
+			setTime(c, "DTSTART", id)
+		}
+		setTime(c, "RECURRENCE-ID", id)
+	}
+	s.master.Remove("EXDATE")
+	for _, d := range dates {
+		s.master.Add(d.Property("EXDATE"))
+	}
+	*s = *read(s.o)
 }
 
 func hasAny(c *calendar.Component, names ...string) bool {
