@@ -78,12 +78,7 @@ func newDiff(a, b *series, by calendar.AddressSet, only string) *diff {
 	} else {
 		d.masterSame = a.master == nil && b.master == nil
 	}
-	ax, bx := a.excluded(only), b.excluded(only)
-	exSame := len(ax) == len(bx)
-	for k := range ax {
-		exSame = exSame && bx[k]
-	}
-	if d.masterSame && !exSame {
+	if d.masterSame && !sameExcluded(a, b, only) {
 		d.masterSame, d.exAdded = false, true
 	}
 	d.instances = d.changed()
@@ -106,6 +101,23 @@ func (s *series) excluded(person string) map[string]bool {
 	}
 	return out
 }
+// sameExcluded tells whether the same instances are out of both, for everybody or
+// for one person. It is the same to have one cancelled and to have it excluded.
+func sameExcluded(a, b *series, person string) bool {
+	ax, bx := a.excluded(person), b.excluded(person)
+	for k := range ax {
+		if !bx[k] && !isCancelled(b.over[k]) {
+			return false
+		}
+	}
+	for k := range bx {
+		if !ax[k] && !isCancelled(a.over[k]) {
+			return false
+		}
+	}
+	return true
+}
+
 
 // changed lists the instances that either object describes apart from the
 // master, or excludes, when they may differ.
@@ -296,7 +308,9 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 			}
 		}
 	}
-	master := newMaster && (!oldMaster || !d.masterSame || d.forceMaster)
+	// Want 5: an EXDATE for what he is not in, or knows to be cancelled, is no news.
+	same := d.masterSame || d.exAdded && sameExcluded(d.a, d.b, k)
+	master := newMaster && (!oldMaster || !same || d.forceMaster)
 	if force || master || st.full || newMaster != oldMaster {
 		st.full = true
 	}
