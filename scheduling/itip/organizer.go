@@ -16,6 +16,15 @@ func planOrganizer(c Change, by calendar.AddressSet, next *calendar.Object) (Pla
 	}
 	store := next.Clone()
 	oneLineEach(store)
+	if was := organizerLine(old); was != nil {
+		// RFC 6638 §3.2.4.3: the attendees know the organizer by one address, and take
+		// nothing from another.
+		for _, n := range store.Components() {
+			if q := n.Prop("ORGANIZER"); q != nil && personKey(q) != personKey(was) {
+				q.SetValue(was.Value())
+			}
+		}
+	}
 	a, b := read(old), read(store)
 	forced := b.ownServerState(a, by, c)
 	forceMaster := false
