@@ -236,7 +236,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 			return Result{}, err
 		}
 	}
-	if c.New, err = d.completePeople(ctx, c.Old, obj); err != nil {
+	if c.New, err = d.completePeople(ctx, c.Old, d.oneAddressEach(c.Old, obj)); err != nil {
 		return Result{}, err
 	}
 	if c.New != obj {

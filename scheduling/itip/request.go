@@ -241,6 +241,11 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 		id := g.cur.ids[k]
 		_, excluded := g.s.ex[k]
 		switch {
+		case excluded && !isCancelled(was) && personKey(ownLine(was, g.self)) != personKey(ownLine(g.s.master, g.self)):
+			// Want 19: to this one he is invited by another of his addresses, of which
+			// the message does not speak.
+			shown = append(shown, k)
+			comps = append(comps, was)
 		case overtaken(g.s.master, was, g.p.Now): // late: what came about this instance is newer
 			shown = append(shown, k)
 			comps = append(comps, was)
