@@ -201,7 +201,11 @@ func (s *script) command(name string, f []string) {
 	if s.err != nil {
 		s.fail("the change before was refused: %v", s.err)
 	}
+	words := f
 	f, opt := flags(f)
+	if name == "expect" && len(f) > 0 && strings.HasSuffix(f[0], "line") { // a line has "=" in it
+		f, opt = words, nil
+	}
 	switch name {
 	case "account":
 		s.makeAccount(f, opt)

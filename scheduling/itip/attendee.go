@@ -81,6 +81,9 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 		if c.ServerTransp && !attends(partstat(before)) && attends(partstat(own)) && transpOf(base) == "TRANSPARENT" && transpOf(n) == "TRANSPARENT" {
 			setTransp(n, transpFor(c.OrganizerTransp, key))
 		}
+		if changed && own.Param("SENT-BY") == before.Param("SENT-BY") { // of the answer before
+			own.DelParam("SENT-BY")
+		}
 		if changed && (key == "" || isFuture(n)) && !isCancelled(base) {
 			wholeChanged = true
 		}
@@ -156,7 +159,7 @@ func planLeave(c Change, by calendar.AddressSet) (Plan, error) {
 		default:
 			answered = true
 		}
-		answers = append(answers, answer{n, own, "DECLINED"})
+		answers = append(answers, answer{n, himself(own), "DECLINED"})
 	}
 	if answered || c.Force && len(answers) > 0 {
 		p.Messages = reply(a, answers, MessageOptions{By: c.By, Now: c.Now, ProdID: c.ProdID})
@@ -423,7 +426,7 @@ func (s *series) removals(a *series, by calendar.AddressSet) ([]answer, error) {
 	var out []answer
 	decline := func(c *calendar.Component) {
 		if own := ownLine(c, by); own != nil && !isCancelled(c) && partstat(own) != "DECLINED" {
-			out = append(out, answer{c, own, "DECLINED"})
+			out = append(out, answer{c, himself(own), "DECLINED"})
 		}
 	}
 	for _, k := range a.order {

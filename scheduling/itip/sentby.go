@@ -26,6 +26,13 @@ func SpeakFor(o *calendar.Object, method string, speaker, by calendar.Address) (
 	return changed
 }
 
+// himself is an ATTENDEE without the delegate who sent the answer before.
+func himself(p *calendar.Property) *calendar.Property {
+	p = p.Clone()
+	p.DelParam("SENT-BY")
+	return p
+}
+
 // sentBy names, in what a plan sends, the delegate who made the change, and in
 // the organizer's object too: everybody's copy shows who sent the last change
 // (want 42). What tells nobody anything leaves the object as it came.
