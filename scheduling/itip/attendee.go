@@ -95,6 +95,7 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 	if err != nil {
 		return Plan{}, err
 	}
+	p.Thrown = b.thrown(a, c.Thrown)
 	if wholeChanged { // then the organizer gets the whole state, instance by instance
 		b = read(store)
 		answers = nil
@@ -103,13 +104,9 @@ func planAttendee(c Change, by calendar.AddressSet, next *calendar.Object) (Plan
 				answers = append(answers, answer{n, own, partstat(own)})
 			}
 		}
+		gone = a.declined(p.Thrown, gone, b, by)
 	}
 	answers = append(answers, gone...)
-	for _, k := range sortedKeys(b.ex) {
-		if _, before := a.ex[k]; !before || slices.Contains(c.Thrown, k) {
-			p.Thrown = append(p.Thrown, k)
-		}
-	}
 	addZones(store, c.Old)
 	if !c.Silent && !dead {
 		p.Messages = reply(read(store), answers, opt)

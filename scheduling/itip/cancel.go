@@ -39,6 +39,7 @@ func processCancel(m, current *calendar.Object, p Policy, self calendar.AddressS
 			return Outcome{Status: statusSuccess, Remove: true, Changed: true, NewTag: true, Inbox: m, Kind: KindCancelled}, nil
 		}
 	} else {
+		out.Thrown = p.Thrown
 		for _, k := range s.order {
 			heard = cancelInstance(s, k, cur, store, p) || heard
 		}

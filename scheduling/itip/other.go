@@ -29,7 +29,7 @@ func processAdd(m, current *calendar.Object, p Policy, self calendar.AddressSet)
 	store := current.Clone()
 	cur = read(store)
 	in := read(m)
-	out := Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, OrganizerTransp: mergeTransp(p.OrganizerTransp, &series{order: in.order, over: in.over})}
+	out := Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, Thrown: p.Thrown, OrganizerTransp: mergeTransp(p.OrganizerTransp, &series{order: in.order, over: in.over})}
 	any := false
 	for _, c := range m.Components() {
 		start := c.Prop("DTSTART")

@@ -2,6 +2,7 @@ package itip
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/kalends/kalends/caldav/calendar"
 )
@@ -85,9 +86,10 @@ func processRequest(m, current *calendar.Object, p Policy, self calendar.Address
 		return Outcome{Status: statusSuccess, ServerTransp: p.ServerTransp, OrganizerTransp: p.OrganizerTransp, Thrown: p.Thrown, Messages: out.Messages}, nil
 	}
 	out.Store, out.Changed = store, true
-	for _, k := range p.Thrown {
+	for _, x := range p.Thrown {
+		k, _, _ := strings.Cut(x, " ")
 		if _, away := read(store).ex[k]; away {
-			out.Thrown = append(out.Thrown, k)
+			out.Thrown = append(out.Thrown, x)
 		}
 	}
 	out.ServerTransp = out.ServerTransp && openTransp(read(store), self)
@@ -265,7 +267,8 @@ func (g *merge) whole(stale func(c, was *calendar.Component) bool) []*calendar.C
 		}
 	}
 	g.s.include(master, shown...)
-	for _, k := range g.p.Thrown {
+	for _, x := range g.p.Thrown {
+		k, _, _ := strings.Cut(x, " ")
 		d, away := g.cur.ex[k]
 		if _, excluded := g.s.ex[k]; !away || excluded || g.s.over[k] != nil || !g.s.hasRule(d) {
 			continue
@@ -362,19 +365,25 @@ func (g *merge) apart(c, was, master *calendar.Component) bool {
 }
 
 // staysAway tells whether an instance that its owner threw away, and so
-// declined, stays away although the component c of a message from another
-// server lists him with another answer. See keepsAnswer.
+// declined, stays away although the component c of a message lists him, also, in one
+// from another server, with another answer. See keepsAnswer.
 func (g *merge) staysAway(c *calendar.Component, key string) bool {
 	d, away := g.cur.ex[key]
 	own := ownLine(c, g.self)
-	if !g.p.Outside || !away || own == nil || !slices.Contains(g.p.Thrown, key) || g.cur.master == nil {
+	at, thrown := thrownOut(g.p.Thrown, key)
+	if !away || own == nil || !thrown || g.cur.master == nil {
 		return false
 	}
-	was := g.cur.derive(d)
-	if was == nil || partstat(own) != "DECLINED" && rescheduled(g.cur, was, g.s, c) {
+	if partstat(own) == "DECLINED" || isCancelled(c) {
+		return true
+	}
+	if at == "" {
+		at = g.cur.timing(g.cur.derive(d))
+	}
+	if !g.p.Outside || at != g.s.timing(c) {
 		return false
 	}
-	if partstat(own) != "DECLINED" && sequenceOf(c) > sequenceOf(g.cur.master) {
+	if sequenceOf(c) > sequenceOf(g.cur.master) {
 		g.kept = append(g.kept, answer{c, own, "DECLINED"})
 	}
 	return true
