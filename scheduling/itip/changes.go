@@ -35,8 +35,7 @@ type diff struct {
 	a, b        *series
 	by          calendar.AddressSet
 	only        string // plan for this person alone
-	offA, offB  map[string]Agent
-	top         int // the highest SEQUENCE of b
+	top         int    // the highest SEQUENCE of b
 	forceMaster bool
 
 	instances  []instance
@@ -72,7 +71,7 @@ func (d *diff) tail(k string) *diff {
 }
 
 func newDiff(a, b *series, by calendar.AddressSet, only string) *diff {
-	d := &diff{a: a, b: b, by: by, only: only, offA: agents(a.o), offB: agents(b.o)}
+	d := &diff{a: a, b: b, by: by, only: only}
 	if a.master != nil && b.master != nil {
 		d.masterSame = sameMeaning(a, a.master, b, b.master)
 	} else {
@@ -94,13 +93,14 @@ func (s *series) excluded(person string) map[string]bool {
 	}
 	if person != "" {
 		for _, k := range s.order {
-			if c := s.over[k]; line(c, person) == nil && !isFuture(c) {
+			if c := s.over[k]; served(c, person) == nil && !isFuture(c) {
 				out[k] = true
 			}
 		}
 	}
 	return out
 }
+
 // sameExcluded tells whether the same instances are out of both, for everybody or
 // for one person. It is the same to have one cancelled and to have it excluded.
 func sameExcluded(a, b *series, person string) bool {
@@ -117,7 +117,6 @@ func sameExcluded(a, b *series, person string) bool {
 	}
 	return true
 }
-
 
 // changed lists the instances that either object describes apart from the
 // master, or excludes, when they may differ.
@@ -182,12 +181,12 @@ func (d *diff) changed() []instance {
 
 // find works out who has to be told what.
 func (d *diff) find(force bool, forced map[string]bool) {
-	offA, offB := d.offA, d.offB
 	inA, inB := d.a.members(), d.b.members()
 	at, tailAt := map[string]int{}, map[string]int{}
 	people := Attendees(d.a.o)
+	before := calendar.NewAddressSet(people...)
 	for _, p := range Attendees(d.b.o) {
-		if inA[p.Key()] == "" {
+		if !before.Has(p) {
 			people = append(people, p)
 		}
 	}
@@ -203,12 +202,6 @@ func (d *diff) find(force bool, forced map[string]bool) {
 			continue
 		}
 		sa, sb := inA[k], inB[k]
-		if offA[k] != "" { // RFC 6638 §3.2.1.2: whom the server did not invite it does not cancel
-			sa = ""
-		}
-		if offB[k] != "" {
-			sb = ""
-		}
 		f := force || forced[k]
 		sig := sa + "|" + sb
 		if f {
@@ -254,7 +247,7 @@ func (d *diff) quiet(k string, had, has bool) bool {
 // step decides for one person (and all who are listed alike).
 func (d *diff) step(k string, had, has, force bool) (step, bool) {
 	st := step{kind: KindChanged}
-	oldMaster, newMaster := had && line(d.a.master, k) != nil, has && line(d.b.master, k) != nil
+	oldMaster, newMaster := had && served(d.a.master, k) != nil, has && served(d.b.master, k) != nil
 	st.inMaster = newMaster
 	switch {
 	case !had && !has:
@@ -289,8 +282,8 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 		return st, true
 	}
 	for _, i := range d.instances {
-		before := i.old != nil && line(i.old, k) != nil && !isCancelled(i.old)
-		after := i.new != nil && line(i.new, k) != nil && !isCancelled(i.new)
+		before := i.old != nil && served(i.old, k) != nil && !isCancelled(i.old)
+		after := i.new != nil && served(i.new, k) != nil && !isCancelled(i.new)
 		switch {
 		case before && !after:
 			// An instance that vanished because the series moved or ended
@@ -321,7 +314,7 @@ func (d *diff) step(k string, had, has, force bool) (step, bool) {
 		// An EXDATE took it out. He knows single instances: he is shown what is
 		// left, as somebody in the series is shown the master.
 		for _, i := range d.instances {
-			if d.b.over[i.key] != nil && line(i.new, k) != nil && !isCancelled(i.new) {
+			if d.b.over[i.key] != nil && served(i.new, k) != nil && !isCancelled(i.new) {
 				st.overrides = append(st.overrides, i.key)
 			}
 		}
@@ -388,7 +381,7 @@ func (d *diff) messages(opt MessageOptions) []Message {
 		var o *calendar.Object
 		switch {
 		case st.full:
-			o = d.b.tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
+			o = d.b.tailor(func(c *calendar.Component) bool { return served(c, k) != nil })
 		case len(st.overrides) > 0:
 			var comps []*calendar.Component
 			for _, key := range st.overrides {
@@ -458,11 +451,11 @@ func (d *diff) between(st step) *calendar.Object {
 // describe lists the changed fields of what one person sees.
 func (d *diff) describe(k string, st step) []FieldChange {
 	var out []FieldChange
-	if st.full && line(d.a.master, k) != nil && line(d.b.master, k) != nil {
+	if st.full && served(d.a.master, k) != nil && served(d.b.master, k) != nil {
 		out = fieldChanges("", d.a, d.a.master, d.b, d.b.master, out)
 	}
 	for _, i := range d.instances {
-		if i.same || line(i.new, k) == nil || !st.full && !slices.Contains(st.overrides, i.key) {
+		if i.same || served(i.new, k) == nil || !st.full && !slices.Contains(st.overrides, i.key) {
 			continue
 		}
 		out = fieldChanges(i.new.Value("RECURRENCE-ID"), d.a, i.old, d.b, i.new, out)
@@ -477,16 +470,16 @@ func (d *diff) describe(k string, st step) []FieldChange {
 func (d *diff) cancelAll(k string, opt MessageOptions) *calendar.Object {
 	gone := d.b.o == nil || d.b.cancelledWhole() || len(d.b.components()) == 0
 	var comps []*calendar.Component
-	if line(d.a.master, k) != nil {
+	if served(d.a.master, k) != nil {
 		c := d.a.master
-		if d.b.master != nil && isCancelled(d.b.master) && line(d.b.master, k) != nil {
+		if d.b.master != nil && isCancelled(d.b.master) && served(d.b.master, k) != nil {
 			c = d.b.master
 		}
 		comps = append(comps, d.cancelled(c, d.b.master, gone))
 	} else {
 		for _, key := range d.a.order {
 			c := d.a.over[key]
-			if line(c, k) == nil || isCancelled(c) && d.b.o != nil {
+			if served(c, k) == nil || isCancelled(c) && d.b.o != nil {
 				continue
 			}
 			if d.b.o == nil { // the event is no more: no reference to an instance
@@ -524,7 +517,7 @@ func (d *diff) cancelSome(k string, keys []string, opt MessageOptions) *calendar
 			continue
 		}
 		c := i.old
-		if isCancelled(i.new) && line(i.new, k) != nil {
+		if isCancelled(i.new) && served(i.new, k) != nil {
 			c = i.new
 		}
 		comps = append(comps, d.cancelled(c, i.new, i.new == nil || isCancelled(i.new)))
@@ -546,9 +539,10 @@ func (d *diff) cancelled(c, now *calendar.Component, forAll bool) *calendar.Comp
 		out.Set(calendar.NewProperty("STATUS", "CANCELLED"))
 	} else {
 		left := lines(now)
-		off := d.offB
+		was, is := agents(c), agents(now)
 		out.Props = slices.DeleteFunc(out.Props, func(p *calendar.Property) bool {
-			return p.Name() == "ATTENDEE" && left[personKey(p)] != nil && off[personKey(p)] == ""
+			k := personKey(p)
+			return p.Name() == "ATTENDEE" && left[k] != nil && (is[k] == "" || was[k] != "")
 		})
 		out.Remove("STATUS")
 	}

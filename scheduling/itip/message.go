@@ -1,6 +1,7 @@
 package itip
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
@@ -63,7 +64,7 @@ func fullRequests(o *calendar.Object, recipients []calendar.Address, kind Kind, 
 	if !ok {
 		return nil, &Error{CondValidObject, "the object has no ORGANIZER"}
 	}
-	s, off := read(o), agents(o)
+	s := read(o)
 	members := s.members()
 	own := calendar.NewAddressSet(append([]calendar.Address{from}, opt.By...)...)
 	var out []Message
@@ -71,7 +72,7 @@ func fullRequests(o *calendar.Object, recipients []calendar.Address, kind Kind, 
 	seen := calendar.AddressSet{}
 	for _, a := range recipients {
 		k := a.Key()
-		if k == "" || own.Has(a) || off[k] != "" || seen.Has(a) {
+		if k == "" || own.Has(a) || seen.Has(a) {
 			continue
 		}
 		seen.Add(a)
@@ -87,7 +88,7 @@ func fullRequests(o *calendar.Object, recipients []calendar.Address, kind Kind, 
 		if t := s.tailOf(k); t != nil {
 			his = read(t.view)
 		}
-		m := his.tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
+		m := his.tailor(func(c *calendar.Component) bool { return served(c, k) != nil })
 		envelope(m, "REQUEST", opt)
 		at[in] = len(out)
 		out = append(out, newMessage(m, "REQUEST", from, []calendar.Address{a}, kind))
@@ -95,8 +96,8 @@ func fullRequests(o *calendar.Object, recipients []calendar.Address, kind Kind, 
 	return out, nil
 }
 
-// members tells for every person which components list him, as a text that is
-// equal for people listed in the same ones.
+// members tells for every person which components list him for the server to
+// schedule, as a text that is equal for people listed in the same ones.
 func (s *series) members() map[string]string {
 	out := map[string][]byte{}
 	comps := s.components()
@@ -114,12 +115,19 @@ func (s *series) members() map[string]string {
 				}
 				out[k] = b
 			}
-			b[i] = '1'
+			switch {
+			case AgentOf(p) != AgentServer: // see served
+				b[i] = '-'
+			case b[i] == '0':
+				b[i] = '1'
+			}
 		}
 	}
 	m := make(map[string]string, len(out))
 	for k, b := range out {
-		m[k] = string(b)
+		if bytes.IndexByte(b, '1') >= 0 {
+			m[k] = string(bytes.ReplaceAll(b, []byte("-"), []byte("0")))
+		}
 	}
 	return m
 }

@@ -111,7 +111,6 @@ func lines(c *calendar.Component) map[string]*calendar.Property {
 // other people's PARTSTAT (want 13) and every SCHEDULE-STATUS. It answers who
 // is to get a message although nothing changed (SCHEDULE-FORCE-SEND).
 func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) (forced map[string]bool) {
-	off := agents(s.o)
 	var seen map[string]bool
 	if ch.Unguarded {
 		seen = answersSeen(old, read(ch.New))
@@ -145,7 +144,7 @@ func (s *series) ownServerState(old *series, by calendar.AddressSet, ch Change) 
 				forced[k] = true
 			}
 			q.DelParam("SCHEDULE-FORCE-SEND")
-			if off[k] != "" { // the client does it all
+			if AgentOf(q) != AgentServer { // the client does it all
 				continue
 			}
 			w := before[k]
@@ -208,7 +207,6 @@ func (s *series) keepAnswers(old *series, by calendar.AddressSet, ch Change) (fo
 	if len(old.order) == 0 || !recurs(s.master) || rescheduled(old, old.master, s, s.master) {
 		return false
 	}
-	off := agents(s.o)
 	for _, k := range old.order {
 		was := old.over[k]
 		if s.over[k] != nil || isCancelled(was) || isFuture(was) {
@@ -230,7 +228,7 @@ func (s *series) keepAnswers(old *series, by calendar.AddressSet, ch Change) (fo
 			}
 			key := personKey(q)
 			w := before[key]
-			if off[key] != "" || w == nil {
+			if w == nil || AgentOf(q) != AgentServer || AgentOf(w) != AgentServer {
 				continue
 			}
 			answer := partstat(w)

@@ -119,6 +119,46 @@ func line(c *calendar.Component, key string) *calendar.Property {
 	return nil
 }
 
+// served is line when the server schedules for that person there (RFC 6638 §7.1).
+// Where two lines of one component name him, one with CLIENT or NONE speaks for both.
+func served(c *calendar.Component, key string) (first *calendar.Property) {
+	if c == nil || key == "" {
+		return nil
+	}
+	for _, p := range c.Props {
+		if p.Name() != "ATTENDEE" || personKey(p) != key {
+			continue
+		}
+		if AgentOf(p) != AgentServer {
+			return nil
+		}
+		if first == nil {
+			first = p
+		}
+	}
+	return first
+}
+
+// agents tells who schedules for the people of c for whom the server does not.
+func agents(c *calendar.Component) map[string]Agent {
+	if c == nil {
+		return nil
+	}
+	var out map[string]Agent
+	for _, p := range c.Props {
+		if p.Name() != "ATTENDEE" {
+			continue
+		}
+		if a := AgentOf(p); a != AgentServer {
+			if out == nil {
+				out = map[string]Agent{}
+			}
+			out[personKey(p)] = a
+		}
+	}
+	return out
+}
+
 // ownLine is the first ATTENDEE of c that is one of by.
 func ownLine(c *calendar.Component, by calendar.AddressSet) *calendar.Property {
 	if c == nil {
@@ -154,29 +194,6 @@ func setPartstat(p *calendar.Property, v string) {
 	} else {
 		p.DelParam("RSVP")
 	}
-}
-
-// agents tells who schedules for each attendee of o, when it is not the
-// server. One line with CLIENT or NONE speaks for the person.
-func agents(o *calendar.Object) map[string]Agent {
-	var out map[string]Agent
-	if o == nil {
-		return nil
-	}
-	for _, c := range o.Components() {
-		for _, p := range c.Props {
-			if p.Name() != "ATTENDEE" {
-				continue
-			}
-			if a := AgentOf(p); a != AgentServer {
-				if out == nil {
-					out = map[string]Agent{}
-				}
-				out[personKey(p)] = a
-			}
-		}
-	}
-	return out
 }
 
 // isCancelled tells whether the component has STATUS:CANCELLED.

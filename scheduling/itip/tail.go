@@ -39,10 +39,10 @@ func asTail(o *calendar.Object, person string) *calendar.Object {
 // zone, or to another day by a rule that is bound to days and has no end near by: then
 // the override stands alone, as single instances do.
 func (s *series) tailOf(person string) *tail {
-	if len(s.future) == 0 || s.master == nil || !recurs(s.master) || line(s.master, person) != nil {
+	if len(s.future) == 0 || s.master == nil || !recurs(s.master) || served(s.master, person) != nil {
 		return nil
 	}
-	i := slices.IndexFunc(s.future, func(k string) bool { return line(s.over[k], person) != nil })
+	i := slices.IndexFunc(s.future, func(k string) bool { return served(s.over[k], person) != nil })
 	if i < 0 {
 		return nil
 	}
@@ -117,7 +117,7 @@ func (t *tail) build(person string) (*calendar.Object, bool) {
 		case !ok:
 			return nil, false
 		case t.before(id):
-			if line(c, person) != nil { // a single instance that he is invited to besides
+			if served(c, person) != nil { // a single instance that he is invited to besides
 				o.Children = append(o.Children, c)
 			}
 		default:

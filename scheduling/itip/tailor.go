@@ -89,7 +89,7 @@ func Tailor(o *calendar.Object, attendee calendar.Address) *calendar.Object {
 	if k == "" {
 		return nil
 	}
-	return read(asTail(o, k)).tailor(func(c *calendar.Component) bool { return line(c, k) != nil })
+	return read(asTail(o, k)).tailor(func(c *calendar.Component) bool { return served(c, k) != nil })
 }
 
 // tailor keeps the components that in says yes to; nil when there are none.
