@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -180,6 +181,9 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, overwri
 	if err != nil {
 		return err
 	}
+	if err := q.copyProperties(key, f); err != nil {
+		return err
+	}
 	if remove {
 		err := q.h.sched.Delete(q.ctx, scheduling.Delete{Actor: q.actor(), Key: q.objectKey(), IfMatch: []string{src.ETag}, RequestID: q.requestID()}) // not what came in meanwhile
 		if err != nil {
@@ -187,6 +191,42 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, overwri
 		}
 	}
 	return q.moved(res, p)
+}
+
+// copyProperties gives a copy the dead properties of its source (RFC 4918 §9.8.2) in
+// the place of what it had: everybody's inside of a home, into another home those
+// that the user sees.
+func (q *request) copyProperties(key storage.ObjectKey, f storage.Found) error {
+	from := storage.PropertyKey{CollectionKey: q.found.Collection.CollectionKey, Object: q.path.Object}
+	to := storage.PropertyKey{CollectionKey: key.CollectionKey, Object: key.Name}
+	rows, err := q.h.db.Properties(q.ctx, from, to)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	var source, changes []storage.Property
+	for _, p := range rows {
+		if p.PropertyKey == to {
+			p.XML = ""
+			changes = append(changes, p)
+		} else {
+			source = append(source, p)
+		}
+	}
+	there := &request{h: q.h, user: q.user, found: f}
+	if f.Home.ID != q.found.Home.ID {
+		source = mine(source, q.user.ID)
+	}
+	for _, p := range source {
+		p.PropertyKey = to
+		if f.Home.ID != q.found.Home.ID {
+			p.Principal = 0
+			if !there.confidant() {
+				p.Principal = q.user.ID
+			}
+		}
+		changes = append(changes, p)
+	}
+	return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.SetProperties(ctx, changes) })
 }
 
 // moveCollection renames a calendar inside of its home.

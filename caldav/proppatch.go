@@ -66,7 +66,9 @@ var personal = map[davxml.Name]bool{davxml.ICalendarColor: true, davxml.ICalenda
 func (q *request) plan(c storage.Collection, kind Kind, ops []davxml.PropOp, creating bool) *change {
 	ch := &change{col: c, failed: map[davxml.Name]failure{}}
 	for _, op := range ops {
-		ch.names = append(ch.names, op.Name)
+		if !slices.Contains(ch.names, op.Name) {
+			ch.names = append(ch.names, op.Name)
+		}
 		if f := q.planOne(ch, kind, op, creating); f.status != 0 {
 			ch.failed[op.Name] = f
 		}

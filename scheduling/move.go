@@ -67,6 +67,9 @@ func (s *Service) Move(ctx context.Context, m Move) (Result, error) {
 				return &Error{Condition: CondUIDConflict, Href: &o.ObjectKey, Msg: "the UID exists in the destination calendar already"}
 			}
 		}
+		if err := tx.MoveProperties(ctx, m.From, m.To); err != nil { // RFC 4918 §9.9.1
+			return err
+		}
 		writes := []storage.Write{{Object: *have, Delete: true}}
 		moved := *have
 		moved.ObjectKey = m.To

@@ -43,11 +43,21 @@ func (db *DB) Properties(ctx context.Context, keys ...PropertyKey) ([]Property, 
 		ORDER BY p.account_id, p.collection_id, p.object_name, p.space, p.local, p.principal_id`, text)
 }
 
-// SetProperties sets dead properties and removes those whose XML is empty.
-// The homes that they belong to count a change.
+// SetProperties sets dead properties and removes those whose XML is empty; of
+// several that are the same one the last counts. The homes that they belong to
+// count a change.
 func (tx *Tx) SetProperties(ctx context.Context, props []Property) error {
 	if len(props) == 0 {
 		return nil
+	}
+	type place struct {
+		PropertyKey
+		principal    AccountID
+		space, local string
+	}
+	last := make(map[place]int, len(props))
+	for i, p := range props {
+		last[place{p.PropertyKey, p.Principal, p.Space, p.Local}] = i
 	}
 	all := make([]propertyRow, len(props))
 	var set []propertyRow
@@ -60,7 +70,7 @@ func (tx *Tx) SetProperties(ctx context.Context, props []Property) error {
 			return fmt.Errorf("%w: a property without a name", ErrInvalid)
 		}
 		all[i] = propertyRow{int64(p.Account), int64(p.ID), p.Object, int64(p.Principal), p.Space, p.Local, p.XML}
-		if p.XML != "" {
+		if p.XML != "" && last[place{p.PropertyKey, p.Principal, p.Space, p.Local}] == i {
 			set = append(set, all[i])
 		}
 		if !bumped[p.CollectionKey] {
@@ -86,6 +96,20 @@ func (tx *Tx) SetProperties(ctx context.Context, props []Property) error {
 	}
 	return tx.s.later(ctx, `INSERT INTO property (account_id, collection_id, object_name, principal_id, space, local, xml)
 		SELECT r.account_id, r.collection_id, r.object_name, r.principal_id, r.space, r.local, r.xml FROM @rows($1; r; `+propertyTypes+`)`, text)
+}
+
+// MoveProperties gives the dead properties of an object, everybody's and per user, to
+// another one of the same account, in the place of what that one had.
+func (tx *Tx) MoveProperties(ctx context.Context, from, to ObjectKey) error {
+	if from.Account != to.Account {
+		return fmt.Errorf("%w: properties move inside of one account", ErrInvalid)
+	}
+	account := int64(from.Account)
+	if err := tx.s.later(ctx, `DELETE FROM property WHERE account_id = $1 AND collection_id = $2 AND object_name = $3`, account, int64(to.ID), to.Name); err != nil {
+		return err
+	}
+	return tx.s.later(ctx, `UPDATE property SET collection_id = $4, object_name = $5 WHERE account_id = $1 AND collection_id = $2 AND object_name = $3`,
+		account, int64(from.ID), from.Name, int64(to.ID), to.Name)
 }
 
 // zoneColumn is the time zone of a collection: its name where it has one

@@ -83,6 +83,31 @@ func testProperties(t *testing.T, db *storage.DB) {
 	list, err = db.Properties(bg, there)
 	ok(t, err)
 	equal(t, "properties of a deleted object", len(list), 0)
+
+	// Of several changes of one property the last counts.
+	set(storage.Property{PropertyKey: there, Space: "s", Local: "b", XML: "<b>1</b>"}, storage.Property{PropertyKey: there, Space: "s", Local: "b", XML: "<b>2</b>"},
+		storage.Property{PropertyKey: there, Space: "s", Local: "c", XML: "<c/>"}, storage.Property{PropertyKey: there, Space: "s", Local: "c"},
+		storage.Property{PropertyKey: there, Principal: 7, Space: "s", Local: "b", XML: "<b>7</b>"})
+	list, err = db.Properties(bg, there)
+	ok(t, err)
+	if len(list) != 2 || list[0].XML != "<b>2</b>" || list[1].XML != "<b>7</b>" {
+		t.Fatalf("%+v", list)
+	}
+	tasks := calendarOf(t, db, a, "tasks")
+	moved := storage.PropertyKey{CollectionKey: tasks, Object: "y.ics"}
+	set(storage.Property{PropertyKey: moved, Space: "s", Local: "old", XML: "<old/>"})
+	ok(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		return tx.MoveProperties(ctx, storage.ObjectKey{CollectionKey: k, Name: "x.ics"}, storage.ObjectKey{CollectionKey: tasks, Name: "y.ics"})
+	}))
+	list, err = db.Properties(bg, there, moved)
+	ok(t, err)
+	if len(list) != 2 || list[0].PropertyKey != moved || list[0].XML != "<b>2</b>" || list[1].Principal != 7 {
+		t.Fatalf("%+v", list)
+	}
+	other := calendarOf(t, db, user(t, db, "bobby"), "calendar")
+	is(t, db.Tx(bg, func(ctx context.Context, tx *storage.Tx) error {
+		return tx.MoveProperties(ctx, storage.ObjectKey{CollectionKey: tasks, Name: "y.ics"}, storage.ObjectKey{CollectionKey: other, Name: "y.ics"})
+	}), storage.ErrInvalid)
 }
 
 func testHomeChanges(t *testing.T, db *storage.DB) {
