@@ -86,6 +86,25 @@ func TestPutGetDelete(t *testing.T) {
 	})
 }
 
+// RFC 5545 §3.1: a line may be folded inside of a character. What is stored is folded
+// between them, so the answer has no ETag (RFC 4791 §5.3.4).
+func TestFoldInsideCharacter(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		for i, more := range []string{"", "ORGANIZER:mailto:user01@example.com\r\nATTENDEE:mailto:user02@example.com\r\n"} {
+			path := fmt.Sprint(cal, "fold", i, ".ics")
+			text := strings.Replace(event(fmt.Sprint("fold", i), "Caf\xc3\xa9", "20260105T100000Z"), "SUMMARY:Caf\xc3\xa9\r\n", more+"SUMMARY:Caf\xc3\r\n \xa9\r\n", 1)
+			for _, status := range []int{201, 204} {
+				if tag := w.do("user01", "PUT", path, "", text).want(status).Header.Get("ETag"); tag != "" {
+					t.Errorf("the answer to PUT has the ETag %s", tag)
+				}
+				w.do("user01", "GET", path, "", "").want(200, "SUMMARY:Caf\xc3\xa9\r\n")
+			}
+		}
+		w.do("user01", "PUT", cal+"broken.ics", "", event("broken", "Caf\xc3", "20260105T100000Z")).want(403, "valid-calendar-data")
+	})
+}
+
 // Bad input gets the precondition and changes nothing.
 func TestRefusedBodies(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/scheduling/itip"
@@ -34,6 +35,18 @@ func (s *Service) Put(ctx context.Context, p Put) (Result, error) {
 // PutObject is Put for an object that is parsed already; p.Data holds its
 // octets.
 func (s *Service) PutObject(ctx context.Context, p Put, obj *calendar.Object) (Result, error) {
+	// RFC 5545 §3.1: lines may be folded inside of a character, and then the text
+	// is no UTF-8 before it is unfolded. What is stored is folded between them.
+	if !utf8.Valid(p.Data) {
+		p.Data = obj.Bytes()
+		res, err := s.putObject(ctx, p, obj)
+		res.Rewritten = true
+		return res, err
+	}
+	return s.putObject(ctx, p, obj)
+}
+
+func (s *Service) putObject(ctx context.Context, p Put, obj *calendar.Object) (Result, error) {
 	if err := calendar.Validate(obj, s.cfg.Rules); err != nil {
 		return Result{}, err
 	}
@@ -127,7 +140,7 @@ var ErrUnseen = errors.New("scheduling: this takes more than one statement")
 // other error is final.
 func (s *Service) PutSeen(ctx context.Context, p Put, seen storage.Seen) (Result, error) {
 	obj, err := calendar.Parse(p.Data, s.cfg.Limits)
-	if err != nil || calendar.Validate(obj, s.cfg.Rules) != nil {
+	if err != nil || !utf8.Valid(p.Data) || calendar.Validate(obj, s.cfg.Rules) != nil {
 		return Result{}, ErrUnseen
 	}
 	idx, err := obj.Index()
