@@ -93,6 +93,40 @@ func TestHomeSync(t *testing.T) {
 	})
 }
 
+// RFC 6578 §3.5.2: a calendar that is shared no longer is gone for the sharee, and with
+// a calendar that was made anew under the name of another one went that one's members.
+func TestHomeSyncOfSharee(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		const work = home1 + "work/"
+		w.do("user01", "MKCALENDAR", work, "", "").want(201)
+		w.acl("user01", home1, 200, ace("grant", "user02", "read"))
+		ask := func(token, level string) answer {
+			return w.do("user02", "REPORT", home1, "", homeSync(token, level, ""))
+		}
+		token := ask("", "1").want(207, work).token()
+		w.acl("user01", work, 200, ace("deny", "user02", "read"))
+		a := ask(token, "1").want(207)
+		if got := a.hrefs(); !slices.Contains(got, work+" 404") {
+			t.Errorf("a calendar that is shared no longer: %v", got)
+		}
+		if got := ask(a.token(), "1").want(207).hrefs(); len(got) > 0 {
+			t.Errorf("and again: %v", got)
+		}
+		w.acl("user01", work, 200)
+		if got := ask(a.token(), "1").want(207).hrefs(); !slices.Contains(got, work) {
+			t.Errorf("shared again: %v", got)
+		}
+
+		w.do("user01", "PUT", work+"a.ics", "", event("a", "x", "20260101T000000Z")).want(201)
+		one, all := ask("", "1").token(), ask("", "infinite").want(207, work+"a.ics").token()
+		w.do("user01", "DELETE", work, "", "").want(204)
+		w.do("user01", "MKCALENDAR", work, "", "").want(201)
+		ask(one, "1").want(207, work)
+		ask(all, "infinite").want(403, "valid-sync-token")
+	})
+}
+
 // RFC 6578 §3.6: pages of a home go on until everything was told, also what
 // changed only in its properties.
 func TestHomeSyncPages(t *testing.T) {

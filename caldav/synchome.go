@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/kalends/kalends/caldav/davxml"
@@ -102,6 +103,9 @@ func (q *request) syncHome(rep *davxml.SyncCollection) error {
 			}
 		}
 	}
+	if rep.Level == davxml.SyncInfinite && old.replaced(list[1:]) {
+		return storage.ErrBadToken
+	}
 	s := homeSync{q: q, rep: rep, m: q.multistatus(), next: homeToken{homeItself: list[0].col.Token()}}
 	if first || touched[homeItself] {
 		s.count++
@@ -109,10 +113,10 @@ func (q *request) syncHome(rep *davxml.SyncCollection) error {
 	}
 	names := map[string]bool{}
 	for _, r := range list[1:] {
-		names[r.col.Name] = true
 		if !looks(r.path.Kind, r.privs) {
-			continue
+			continue // to who has seen it before it is gone
 		}
+		names[r.col.Name] = true
 		was, known := old[homeTokenKey(r.col)]
 		was, pending := strings.CutPrefix(was, untold)
 		if err := s.collection(r, was, known, pending || touched[r.col.Name]); err != nil {
@@ -132,6 +136,22 @@ func (q *request) syncHome(rep *davxml.SyncCollection) error {
 	}
 	s.m.SyncToken(s.next.String())
 	return q.end(s.m)
+}
+
+// replaced tells whether a name that the token knows is now that of another
+// collection: which members went with the former one nobody can say any more, and
+// who knows them has to begin anew.
+func (t homeToken) replaced(list []*resource) bool {
+	ids := map[string]string{}
+	for key := range t {
+		if id, name, ok := strings.Cut(key, " "); ok {
+			ids[name] = id
+		}
+	}
+	return slices.ContainsFunc(list, func(r *resource) bool {
+		id, known := ids[r.col.Name]
+		return known && id != itoa(int(r.col.ID))
+	})
 }
 
 // homeSync is one answer in the making.
