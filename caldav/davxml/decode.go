@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // Limits bound what Parse accepts. A zero field means its default.
@@ -41,7 +40,7 @@ func (l Limits) withDefaults() Limits {
 // white space) gives nil and no error: several methods give it a meaning, and
 // every Parse* function of the package takes a nil root.
 //
-// Refused are: anything but UTF-8, document type declarations, prefixes without
+// Refused are: encodings that inUTF8 does not know, document type declarations, prefixes without
 // a declaration, an attribute twice on one element, content after the root, and
 // what is over the limits. The time is linear in the size of the body. An error
 // of r is wrapped, so that the caller can tell a timeout or an
@@ -55,14 +54,14 @@ func Parse(r io.Reader, lim Limits) (*Node, error) {
 	if int64(len(data)) > lim.Bytes {
 		return nil, errorf(ErrTooLarge, "more than %d bytes", lim.Bytes)
 	}
-	data = bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF"))
+	if data, err = inUTF8(data); err != nil {
+		return nil, err
+	}
 	if len(bytes.Trim(data, xmlSpace)) == 0 {
 		return nil, nil
 	}
-	if !utf8.Valid(data) {
-		return nil, errorf(ErrMalformed, "not UTF-8")
-	}
 	p := parser{lim: lim, dec: xml.NewDecoder(bytes.NewReader(data))}
+	p.dec.CharsetReader = asConverted
 	return p.document()
 }
 
