@@ -91,6 +91,15 @@ func TestDateLimits(t *testing.T) {
 		if got := w.do("user01", "REPORT", cal, "Depth: 1", calendarQuery("", `><C:comp-filter name="VEVENT"><C:time-range start="18000101T000000Z" end="19000102T000000Z"/></C:comp-filter>`, "")).want(207).hrefs(); len(got) != 1 {
 			t.Errorf("a query that begins in 1800: %v", got)
 		}
+		for span, want := range map[string]int{`start="00010101T000000Z" end="19000102T000000Z"`: 1, `start="00010101T000000Z"`: 2, `end="00010101T000000Z"`: 0, `start="21991231T000000Z" end="99991231T235959Z"`: 0} {
+			q := `<C:comp-filter name="VEVENT"><C:time-range ` + span + `/><C:prop-filter name="RRULE"><C:is-not-defined/></C:prop-filter></C:comp-filter>`
+			if want != 0 && !strings.Contains(span, "end") || want == 1 {
+				q = `<C:comp-filter name="VEVENT"><C:time-range ` + span + `/></C:comp-filter>`
+			}
+			if got := w.do("user01", "REPORT", cal, "Depth: 1", calendarQuery("", `>`+q, "")).want(207).hrefs(); len(got) != want {
+				t.Errorf("%s: %v", span, got)
+			}
+		}
 	})
 }
 

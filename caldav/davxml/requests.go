@@ -229,7 +229,10 @@ func parseUTC(s string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t, err := time.Parse(layout, s)
-	return t, err == nil && !t.IsZero()
+	if t.IsZero() { // the first instant there is, which is not the same as no time
+		t = t.Add(time.Second)
+	}
+	return t, err == nil
 }
 
 // isToken tells whether s can be an iCalendar name (RFC 5545 §3.1).
