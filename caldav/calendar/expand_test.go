@@ -358,7 +358,7 @@ func TestSelect(t *testing.T) {
 	o := icalObject(t, "BEGIN:VEVENT\nUID:1\nSUMMARY;LANGUAGE=de:Hallo\nDESCRIPTION:long\nBEGIN:VALARM\nACTION:DISPLAY\nTRIGGER:PT0S\nEND:VALARM\nEND:VEVENT\nBEGIN:VTODO\nUID:1\nEND:VTODO")
 	spec := &DataSpec{Name: "vcalendar", Props: []PropSpec{{Name: "version"}}, Comps: []DataSpec{
 		{Name: "VEVENT", Props: []PropSpec{{Name: "UID"}, {Name: "SUMMARY", NoValue: true}}, Comps: []DataSpec{{Name: "VALARM", AllProps: true}}}}}
-	want := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY:\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nTRIGGER:PT0S\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+	want := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY;LANGUAGE=de:\r\nBEGIN:VALARM\r\nACTION:DISPLAY\r\nTRIGGER:PT0S\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
 	if got := string(Select(o, spec).Bytes()); got != want {
 		t.Errorf("got\n%s", got)
 	}

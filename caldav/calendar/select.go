@@ -14,8 +14,8 @@ type DataSpec struct {
 	Comps    []DataSpec
 }
 
-// PropSpec is a CALDAV:prop (RFC 4791 §9.6.4). NoValue asks for the name
-// alone.
+// PropSpec is a CALDAV:prop (RFC 4791 §9.6.4). NoValue asks for the name and
+// the parameters alone.
 type PropSpec struct {
 	Name    string
 	NoValue bool
@@ -41,7 +41,8 @@ func selectComponent(c *Component, spec *DataSpec) *Component {
 					continue
 				}
 				if spec.Props[i].NoValue {
-					p = NewProperty(p.name, "")
+					p = p.Clone()
+					p.SetValue("")
 				}
 				d.Props = append(d.Props, p)
 				break
