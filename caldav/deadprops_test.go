@@ -78,3 +78,30 @@ func TestCopyMoveProperties(t *testing.T) {
 		has("user02", theirs+"a.ics", "404")
 	})
 }
+
+// RFC 4918 §4.3, RFC 4791 §5.2.1: the language of what people read stays with it.
+func TestLanguageOfTexts(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		both := propfind("<D:displayname/><C:calendar-description/>")
+		set := func(attr, name, text string) {
+			w.t.Helper()
+			w.do("user01", "PROPPATCH", cal, "", strings.Replace(propset("<D:displayname>"+name+`</D:displayname><C:calendar-description xmlns:C="urn:ietf:params:xml:ns:caldav">`+text+"</C:calendar-description>"), "<D:prop>", "<D:prop"+attr+">", 1)).want(207, "200 OK")
+		}
+		set(` xml:lang="fr"`, "Travail", "Agenda")
+		for _, p := range []string{cal, home} {
+			a := w.do("user01", "PROPFIND", p, "Depth: 1", both).want(207, ">Travail<", ">Agenda<")
+			if n := strings.Count(a.text, `xml:lang="fr"`); n != 2 {
+				t.Errorf("%s: the language is told %d times: %s", p, n, a.text)
+			}
+		}
+		w.do("user01", "PROPFIND", cal, "Depth: 0", "").want(207, `xml:lang="fr"`)
+		set("", "Work", "Agenda")
+		w.do("user01", "PROPFIND", cal, "Depth: 0", both).want(207, ">Work<", ">Agenda<").lacks("xml:lang")
+		set(` xml:lang="fr"`, "Travail", "Agenda")
+		w.do("user01", "PROPPATCH", cal, "", strings.Replace(propset("<D:displayname/>"), "set>", "remove>", 2)).want(207, "200 OK")
+		w.do("user01", "PROPFIND", cal, "Depth: 0", both).want(207, "Agenda").lacks("Travail")
+		w.do("user01", "MKCALENDAR", home+"made/", "", `<C:mkcalendar xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:set><D:prop><D:displayname xml:lang="de">Arbeit</D:displayname></D:prop></D:set></C:mkcalendar>`).want(201)
+		w.do("user01", "PROPFIND", home+"made/", "Depth: 0", both).want(207, `xml:lang="de"`, ">Arbeit<")
+	})
+}

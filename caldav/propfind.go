@@ -210,7 +210,31 @@ func (q *request) prop(resp *davxml.Response, r *resource, n davxml.Name, data *
 		resp.Missing(n)
 		return
 	}
+	if xml := inLanguage(r, n); xml != "" {
+		resp.RawProp(xml)
+		return
+	}
 	p.write(q, r, resp.Prop(n))
+}
+
+// inLanguage is a text of a calendar as it was set with a language (see planLang); ""
+// when it has none, or is another one by now.
+func inLanguage(r *resource, n davxml.Name) string {
+	if r.path.Kind != KindCalendar || n != davxml.DDisplayName && n != davxml.CCalendarDescription {
+		return ""
+	}
+	text := r.col.DisplayName
+	if n == davxml.CCalendarDescription {
+		text = r.col.Description
+	}
+	for _, d := range r.dead {
+		if d.Space == n.Space && d.Local == n.Local && d.Principal == 0 {
+			if node, err := davxml.Parse(strings.NewReader(d.XML), davxml.Limits{}); err == nil && node.Value() == text {
+				return d.XML
+			}
+		}
+	}
+	return ""
 }
 
 // calendarData writes CALDAV:calendar-data, whole or shaped (RFC 4791 §9.6).

@@ -94,6 +94,7 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 			if len(value) > maxNameOctets*4 {
 				return bad(davxml.Name{}, "the name is too long")
 			}
+			q.planLang(ch, op, creating)
 			return ch.set(func(c *storage.Collection) { c.DisplayName = value })
 		}
 		if kind == KindPrincipal || kind == KindProxy || kind == KindInbox || kind == KindOutbox {
@@ -106,6 +107,7 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 		return protected
 	case davxml.CCalendarDescription:
 		if cal && !shared {
+			q.planLang(ch, op, creating)
 			return ch.set(func(c *storage.Collection) { c.Description = value })
 		}
 	case davxml.ICalendarColor:
@@ -226,6 +228,20 @@ func (q *request) planOne(ch *change, kind Kind, op davxml.PropOp, creating bool
 	}
 	ch.dead = append(ch.dead, q.deadProp(op, ch.col, xml))
 	return failure{}
+}
+
+// planLang keeps the language of a text that people read (RFC 4918 §4.3): the property
+// as it was sent is stored beside its text.
+func (q *request) planLang(ch *change, op davxml.PropOp, creating bool) {
+	xml := ""
+	if op.Value != nil && op.Value.Lang() != "" {
+		if xml = op.Value.Fragment(); len(xml) > maxDeadProperty {
+			xml = ""
+		}
+	}
+	if xml != "" || !creating {
+		ch.dead = append(ch.dead, q.deadProp(op, ch.col, xml))
+	}
 }
 
 // ownView tells whether what the user sets is seen by him alone: the owner and who
