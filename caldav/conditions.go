@@ -71,7 +71,7 @@ func (q *request) state() (state, error) {
 // conditions tests them.
 func (q *request) conditions() error {
 	h := q.r.Header
-	match, none := etags(h["If-Match"]), etags(h["If-None-Match"])
+	match, none := etags(h["If-Match"]), weakEtags(h["If-None-Match"])
 	if testsTags(q.path.Kind, q.r.Method) {
 		match, none = nil, nil
 	}
@@ -150,9 +150,42 @@ func (q *request) stateAt(href string, own state) (state, error) {
 	return other.state()
 }
 
+// selected tests the conditions of a GET or HEAD (RFC 9110 §13.2.2) against what it is
+// about to send; tag is without quotes, modified in unix µs, 0 where it does not tell
+// of every change. False: 304 has been answered.
+func (q *request) selected(tag string, modified int64) (bool, error) {
+	h := q.r.Header
+	is := func(tags []string) bool { return slices.Contains(tags, "*") || slices.Contains(tags, tag) }
+	newer := func(name string) (newer, told bool) {
+		t, err := http.ParseTime(h.Get(name))
+		return time.UnixMicro(modified).Truncate(time.Second).After(t), err == nil && modified != 0
+	}
+	failed := h["If-Match"] != nil && !is(etags(h["If-Match"]))
+	if h["If-Match"] == nil {
+		after, told := newer("If-Unmodified-Since")
+		failed = told && after
+	}
+	if failed {
+		return false, &httpError{status: http.StatusPreconditionFailed, msg: "the resource has changed since it was read; read it again"}
+	}
+	same := h["If-None-Match"] != nil && is(weakEtags(h["If-None-Match"]))
+	if h["If-None-Match"] == nil {
+		after, told := newer("If-Modified-Since")
+		same = told && !after
+	}
+	if !same {
+		return true, nil
+	}
+	for _, name := range []string{"Content-Type", "Content-Length", "Last-Modified"} {
+		q.w.Header().Del(name)
+	}
+	q.w.WriteHeader(http.StatusNotModified)
+	return false, nil
+}
+
 // entityTags are the conditions that the transaction tests.
 func (q *request) entityTags() (match, none []string) {
-	match, none = etags(q.r.Header["If-Match"]), etags(q.r.Header["If-None-Match"])
+	match, none = etags(q.r.Header["If-Match"]), weakEtags(q.r.Header["If-None-Match"])
 	if q.matched != "" && (match == nil || slices.Contains(match, "*") || slices.Contains(match, q.matched)) {
 		match = []string{q.matched}
 	}

@@ -174,3 +174,80 @@ func TestConditionsOfEverything(t *testing.T) {
 		w.do("user02", "GET", theirs+"a.ics", "", "").want(200, "SUMMARY:z")
 	})
 }
+
+// RFC 9110 §13.2.2: the conditions of GET and HEAD, which answer alike, on objects and
+// on whole calendars; If-None-Match compares weakly (§13.1.2), If-Match does not.
+func TestConditionalReading(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		const one = cal + "one.ics"
+		w.do("user01", "PUT", one, "", event("one", "x", "20260101T000000Z")).want(201)
+		a := w.do("user01", "GET", one, "", "").want(200)
+		last := a.Header.Get("Last-Modified")
+		past, future := time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat), time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
+		for path, tag := range map[string]string{one: a.Header.Get("ETag"), cal: w.do("user01", "GET", cal, "", "").Header.Get("ETag")} {
+			for _, c := range []struct {
+				head   string
+				status int
+			}{
+				{"If-None-Match: " + tag, 304}, {"If-None-Match: W/" + tag, 304}, {`If-None-Match: "x", ` + tag, 304}, {"If-None-Match: *", 304}, {`If-None-Match: "x"`, 200},
+				{"If-Match: " + tag, 200}, {"If-Match: *", 200}, {"If-Match: W/" + tag, 412}, {`If-Match: "x"`, 412},
+				{`If-None-Match: "x"` + "\nIf-Modified-Since: " + future, 200}, {"If-Modified-Since: " + past, 200}, {"If-Modified-Since: soon", 200},
+			} {
+				for _, m := range []string{"GET", "HEAD"} {
+					if got := w.do("user01", m, path, c.head, ""); got.StatusCode != c.status || c.status == 304 && got.Header.Get("ETag") != tag {
+						t.Errorf("%s %s with %s: %d, ETag %s", m, path, c.head, got.StatusCode, got.Header.Get("ETag"))
+					}
+				}
+			}
+		}
+		for head, status := range map[string]int{"If-Modified-Since: " + last: 304, "If-Unmodified-Since: " + past: 412, "If-Unmodified-Since: " + last: 200} {
+			for _, m := range []string{"GET", "HEAD"} {
+				w.do("user01", m, one, head, "").want(status)
+			}
+		}
+		// What is written has the same comparison.
+		w.do("user01", "PUT", one, "If-None-Match: W/"+a.Header.Get("ETag"), event("one", "y", "20260101T000000Z")).want(412)
+		w.do("user01", "DELETE", one, "If-None-Match: W/"+a.Header.Get("ETag"), "").want(412)
+		for _, none := range []string{"W/" + a.Header.Get("ETag"), "\"\xff\"", "\xff", strings.Trim(a.Header.Get("ETag"), `"`)} {
+			w.do("user01", "PUT", one, "If-Match: "+none, event("one", "y", "20260101T000000Z")).want(412)
+		}
+	})
+}
+
+// RFC 9110 §8.4, RFC 4918 §9.3: bodies in an encoding or of a type that is not
+// understood are refused by 415, whatever is in them.
+func TestUnsupportedBodies(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		one := event("one", "x", "20260101T000000Z")
+		for range 2 { // the second time the account is known
+			if a := w.do("user01", "PUT", cal+"one.ics", "Content-Encoding: gzip", one).want(415); a.Header.Get("Accept-Encoding") != "identity" {
+				t.Errorf("Accept-Encoding: %q", a.Header.Get("Accept-Encoding"))
+			}
+			w.do("user01", "PUT", cal+"two.ics", "Content-Encoding: identity", event("two", "x", "20260101T000000Z"))
+		}
+		w.do("user01", "GET", cal+"one.ics", "", "").want(404)
+		w.do("user01", "PROPFIND", cal, "Depth: 0\nContent-Encoding: deflate", propfind("<D:displayname/>")).want(415)
+		w.do("user01", "MKCOL", home+"new/", "Content-Type: xyz/foo", "whatever").want(415)
+		w.do("user01", "MKCOL", home+"new/", "Content-Type: application/xml", "whatever").want(400)
+		w.do("user01", "MKCOL", home+"new/", "Content-Type: text/plain", `<D:mkcol xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:set><D:prop><D:resourcetype><D:collection/><C:calendar/></D:resourcetype></D:prop></D:set></D:mkcol>`).want(201)
+	})
+}
+
+// RFC 7240 §2: the value of a preference may be quoted. RFC 8144 §3.2: the present
+// state comes in the notation that is accepted.
+func TestPreferForms(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		for _, p := range []string{`return="minimal"`, `wait=10, Return = minimal; x="y"`} {
+			w.do("user01", "PROPFIND", cal, "Depth: 0\nPrefer: "+p, propfind("<D:displayname/><D:none/>")).want(207).lacks("404", "none")
+		}
+		w.do("user01", "PROPFIND", cal, "Depth: 0\nPrefer: return=minimalist", propfind("<D:displayname/><D:none/>")).want(207, "404")
+		w.do("user01", "PUT", cal+"one.ics", "", event("one", "x", "20260101T000000Z")).want(201)
+		a := w.do("user01", "PUT", cal+"one.ics", "If-None-Match: *\nPrefer: return=representation\nAccept: application/calendar+json", event("one", "y", "20260101T000000Z")).want(412, `["vcalendar",`, `"x"`)
+		if ct := a.Header.Get("Content-Type"); !strings.HasPrefix(ct, "application/calendar+json") {
+			t.Errorf("Content-Type: %s", ct)
+		}
+	})
+}

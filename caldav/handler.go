@@ -210,6 +210,9 @@ func (q *request) serve() error {
 	if !ok {
 		return q.notAllowed()
 	}
+	if e := q.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") { // RFC 9110 §8.4, §12.5.3; abuse A15
+		return &httpError{status: http.StatusUnsupportedMediaType, msg: "Bodies are read as they are; send this one without Content-Encoding.", header: map[string]string{"Accept-Encoding": "identity"}}
+	}
 	if q.gone && q.r.Method != http.MethodOptions || q.r.Method == http.MethodPost && q.path.Kind == KindHome && !q.privs.Has(acl.Read) {
 		return q.forbidden(acl.Read)
 	}
@@ -304,8 +307,13 @@ func (q *request) prefers(what string) bool {
 	}
 	for _, line := range q.r.Header.Values("Prefer") {
 		for p := range strings.SplitSeq(line, ",") {
-			p = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(p)), " ", "")
-			p, _, _ = strings.Cut(p, ";")
+			p, _, _ = strings.Cut(strings.ToLower(p), ";")
+			p = strings.Map(func(r rune) rune { // a value may be quoted (RFC 7240 §2)
+				if r == ' ' || r == '\t' || r == '"' {
+					return -1
+				}
+				return r
+			}, p)
 			if p == what || what == "return=minimal" && p == "return-minimal" || what == "return=representation" && p == "return-representation" {
 				return true
 			}
@@ -385,8 +393,8 @@ func (q *request) objectKey() storage.ObjectKey {
 func quote(tag string) string { return `"` + tag + `"` }
 
 // etags reads an If-Match or If-None-Match list; nil when the header is
-// absent. Weak tags never match (RFC 9110 §13.1.1), so they are kept apart by
-// their prefix.
+// absent. Weak tags never match (RFC 9110 §13.1.1), nor what is no tag, so they are
+// kept apart by a quote, which no tag has.
 func etags(values []string) []string {
 	if len(values) == 0 {
 		return nil
@@ -394,14 +402,26 @@ func etags(values []string) []string {
 	out := []string{}
 	for _, line := range values {
 		for t := range strings.SplitSeq(line, ",") {
-			t = strings.TrimSpace(t)
+			t = strings.ToValidUTF8(strings.TrimSpace(t), "\ufffd") // no tag of ours, and the database shall not choke on it
 			if t == "*" {
 				out = append(out, t)
 			} else if len(t) >= 2 && t[0] == '"' && t[len(t)-1] == '"' {
 				out = append(out, t[1:len(t)-1])
 			} else if t != "" {
-				out = append(out, "\x00"+t)
+				out = append(out, `"`+t)
 			}
+		}
+	}
+	return out
+}
+
+// weakEtags reads an If-None-Match list, which is compared weakly: a tag is equal to
+// its weak form (RFC 9110 §13.1.2).
+func weakEtags(values []string) []string {
+	out := etags(values)
+	for i, t := range out {
+		if t, ok := strings.CutPrefix(t, `"W/`); ok && len(t) >= 2 && t[0] == '"' && t[len(t)-1] == '"' {
+			out[i] = t[1 : len(t)-1]
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/kalends/kalends/caldav/davxml"
 	"github.com/kalends/kalends/storage"
@@ -25,11 +26,7 @@ func (q *request) mkcalendar() error {
 // mkcol answers MKCOL with the resource type calendar (RFC 5689). Plain
 // collections do not exist here.
 func (q *request) mkcol() error {
-	root, err := q.readXML()
-	if err != nil {
-		return err
-	}
-	body, err := davxml.ParseMkcol(root)
+	body, err := q.mkcolBody()
 	if err != nil {
 		return err
 	}
@@ -37,6 +34,23 @@ func (q *request) mkcol() error {
 		return precondition(davxml.DValidResourceType, "a calendar home holds calendars: send the resource types collection and calendar")
 	}
 	return q.create(body, davxml.DMkColResponse)
+}
+
+// mkcolBody reads the body of a MKCOL. One that says that it is something else, and is,
+// is of a type that is not understood (RFC 4918 §9.3).
+func (q *request) mkcolBody() (*davxml.MakeCollection, error) {
+	root, err := q.readXML()
+	if err == nil {
+		var body *davxml.MakeCollection
+		if body, err = davxml.ParseMkcol(root); err == nil {
+			return body, nil
+		}
+	}
+	switch t := strings.ToLower(mediaType(q.r.Header.Get("Content-Type"))); {
+	case t == "", t == "text/xml", strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "xml"):
+		return nil, err
+	}
+	return nil, &httpError{status: http.StatusUnsupportedMediaType, msg: "The body of a MKCOL is XML, as RFC 5689 has it."}
 }
 
 func (q *request) create(body *davxml.MakeCollection, answer davxml.Name) error {

@@ -51,6 +51,9 @@ func (q *request) getObject() error {
 		h["Schedule-Tag"] = []string{quote(o.ScheduleTag)}
 	}
 	if q.r.Method == http.MethodHead {
+		if ok, err := q.selected(o.ETag, o.Modified); !ok || err != nil {
+			return err
+		}
 		h.Set("Last-Modified", time.UnixMicro(o.Modified).UTC().Format(http.TimeFormat))
 		if f == formatText && q.wantedZones() == nil {
 			h.Set("Content-Length", fmt.Sprint(o.Size))
@@ -265,10 +268,15 @@ func (q *request) preferOnFailure(err error) error {
 		}
 		h.Set("Preference-Applied", "return=representation")
 		h.Set("Content-Location", q.path.String())
-		h.Set("Content-Type", contentType(o.Component))
-		h.Set("Content-Length", itoa(len(o.Data)))
+		f := q.accepted()
+		text, e := q.convert(f, o.Data)
+		if e != nil {
+			return err
+		}
+		h.Set("Content-Type", f.contentType(o.Component))
+		h.Set("Content-Length", itoa(len(text)))
 		q.w.WriteHeader(http.StatusPreconditionFailed)
-		_, werr := io.WriteString(q.w, o.Data)
+		_, werr := io.WriteString(q.w, text)
 		return ignoreWrite(werr)
 	}
 	return err
@@ -317,16 +325,13 @@ func (q *request) getCalendar() error {
 	c := q.found.Collection
 	h := q.w.Header()
 	f := q.accepted()
-	tag := quote(c.Tag + "-" + fmt.Sprint(c.Seq))
-	h.Set("ETag", tag)
+	tag := c.Tag + "-" + fmt.Sprint(c.Seq)
+	h.Set("ETag", quote(tag))
 	h.Set("Content-Type", f.contentType(""))
 	h.Add("Vary", "Accept")
 	h.Set("Last-Modified", time.UnixMicro(c.Modified).UTC().Format(http.TimeFormat))
-	for _, t := range etags(q.r.Header.Values("If-None-Match")) {
-		if t == "*" || quote(t) == tag {
-			q.w.WriteHeader(http.StatusNotModified)
-			return nil
-		}
+	if ok, err := q.selected(tag, 0); !ok || err != nil {
+		return err
 	}
 	if q.r.Method == http.MethodHead {
 		return nil

@@ -18,7 +18,7 @@ import (
 func (q *request) putSeen(login, password string) (bool, error) {
 	h := q.r.Header
 	if q.path.Kind != KindObject || q.path.NoSlash || q.r.ContentLength <= 0 || q.r.ContentLength > q.h.cfg.MaxBody ||
-		h["Prefer"] != nil || h["If-Schedule-Tag-Match"] != nil || h["Content-Range"] != nil || h["Push-Dont-Notify"] != nil || conditional(h) {
+		h["Prefer"] != nil || h["If-Schedule-Tag-Match"] != nil || h["Content-Range"] != nil || h["Content-Encoding"] != nil || h["Push-Dont-Notify"] != nil || conditional(h) {
 		return false, nil
 	}
 	found, seen, ok := q.h.db.Remember(q.path.Handle, q.path.Collection)
@@ -47,7 +47,7 @@ func (q *request) putSeen(login, password string) (bool, error) {
 	key := q.objectKey()
 	res, err := q.h.sched.PutSeen(q.ctx, scheduling.Put{
 		Actor: q.actor(), Key: key, Collection: found.Collection, Data: data,
-		IfMatch: etags(h.Values("If-Match")), IfNoneMatch: etags(h.Values("If-None-Match")), RequestID: q.requestID(),
+		IfMatch: etags(h.Values("If-Match")), IfNoneMatch: weakEtags(h.Values("If-None-Match")), RequestID: q.requestID(),
 	}, seen)
 	if errors.Is(err, scheduling.ErrUnseen) {
 		q.found, q.user = storage.Found{}, nil
