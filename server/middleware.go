@@ -96,7 +96,10 @@ func identify(cfg *Config, log *slog.Logger, observe func(method string, status 
 				log.Debug("request", "method", r.Method, "path", loggedPath(r.URL.Path), "status", status, "ms", took.Milliseconds(), "remote", in.remote, "request", in.id)
 			}
 		}()
-		next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), requestKey{}, in)))
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, in))
+		body := watchBody(r)
+		next.ServeHTTP(rec, r)
+		body.discard(w, r.Header.Get("Expect") != "")
 	})
 }
 
