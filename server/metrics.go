@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
@@ -26,14 +27,15 @@ type metrics struct {
 
 var knownMethods = map[string]bool{"GET": true, "HEAD": true, "PUT": true, "POST": true, "DELETE": true, "OPTIONS": true, "PROPFIND": true, "PROPPATCH": true, "REPORT": true, "MKCALENDAR": true, "MKCOL": true, "COPY": true, "MOVE": true, "ACL": true}
 
-func newMetrics(db *storage.DB) *metrics {
+func newMetrics(db *storage.DB, log *slog.Logger) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.requests = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kalends_http_request_seconds", Help: "Time to answer a request.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10}}, []string{"method", "status"})
 	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kalends_delivery_total", Help: "Outcomes of delivery attempts."}, []string{"event"})
 	m.inbound = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kalends_ischedule_requests_total", Help: "iSchedule requests received."}, []string{"outcome"})
 	m.pushes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kalends_push_total", Help: "Push messages to subscribed programs: sent, failed; removed counts subscriptions."}, []string{"outcome"})
-	m.registry.MustRegister(m.requests, m.events, m.inbound, m.pushes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	queue := &queueMetrics{depth: db.QueueDepth, now: time.Now, log: log}
+	m.registry.MustRegister(m.requests, m.events, m.inbound, m.pushes, queue, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -138,7 +138,7 @@ func SchedulingConfig(cfg *Config, log *slog.Logger) scheduling.Config {
 }
 
 func assemble(ctx context.Context, cfg *Config, db *storage.DB, log *slog.Logger) (*server, error) {
-	s := &server{cfg: cfg, db: db, log: log, metrics: newMetrics(db)}
+	s := &server{cfg: cfg, db: db, log: log, metrics: newMetrics(db, log)}
 	host, _ := os.Hostname()
 	s.node = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), newRequestID()[:6])
 	sc := SchedulingConfig(cfg, log)

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // LimitPages lets a SQLite database grow to so many pages at most.
@@ -48,4 +49,28 @@ func NoteLarge(db *DB, keys ...CollectionKey) int {
 		db.listings.note(k, true)
 	}
 	return len(db.listings.large)
+}
+
+// QueueDepthText is the statement of QueueDepth.
+const QueueDepthText = queueDepth
+
+// Explain is how the engine would run a statement, with its tables analyzed.
+func Explain(db *DB, query string) (string, error) {
+	ctx := context.Background()
+	explain := "EXPLAIN (COSTS off) "
+	if db.lite != nil {
+		explain = "EXPLAIN QUERY PLAN "
+	}
+	if _, err := db.write(ctx, "ANALYZE"); err != nil {
+		return "", err
+	}
+	lines, err := readAll(ctx, db, func(r rows) (line string, err error) {
+		if db.lite == nil {
+			return scanText(r)
+		}
+		var a, b, c int64
+		err = r.Scan(&a, &b, &c, &line)
+		return
+	}, explain+query)
+	return strings.Join(lines, "\n"), err
 }
