@@ -64,6 +64,7 @@ type Config struct {
 	Directory    string `toml:"directory" help:"whom people find: all, domain (who shares a mail domain with them) or none"`
 	ZoneServices List   `toml:"timezone_service" help:"https addresses of time zone services (RFC 7808) that calendar programs are told of"`
 	MaxConns     int    `toml:"database_connections" help:"most connections to PostgreSQL"`
+	SlowStmt     Dur    `toml:"slow_statement" help:"statements that the database takes as long for are in the log, without their values; 0 switches it off"`
 	LocalInline  int    `toml:"local_delivery_threshold" help:"local attendees served inside of the PUT; more are served within a second"`
 	ISchedule    bool   `toml:"ischedule" help:"speak iSchedule with other domains"`
 	KeyLookup    bool   `toml:"ischedule_http_keys" help:"look keys up by http/well-known, and serve ours there"`
@@ -171,7 +172,7 @@ func DefaultConfig() Config {
 	return Config{
 		DatabaseURL: "sqlite:kalends-data/kalends.db", HTTPListen: "127.0.0.1:8080", Management: "127.0.0.1:8081", DataDir: "kalends-data",
 		RetryMin: Dur(time.Minute), RetryMax: Dur(time.Hour), RetryExpiry: Dur(48 * time.Hour), Lease: Dur(2 * time.Minute), HoldDelete: Dur(5 * time.Second),
-		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, EventBurst: 10, PerHour: 2000, MailMaxSize: 10 << 20, MailSender: 200, MailDomain: 2000, MailPerson: 500, Quota: 1 << 30, MaxCalendars: 50, Directory: "all", MaxConns: 16, LocalInline: 250,
+		LogLevel: "info", LogFormat: "text", MaxBody: 10 << 20, MaxInstances: 4000, MaxAttendees: 2000, EventBurst: 10, PerHour: 2000, MailMaxSize: 10 << 20, MailSender: 200, MailDomain: 2000, MailPerson: 500, Quota: 1 << 30, MaxCalendars: 50, Directory: "all", MaxConns: 16, SlowStmt: Dur(time.Second), LocalInline: 250,
 		ISchedule: true, KeyLookup: true, MailBounces: true, Push: true, FreeBusyFor: "signed", ReadTimeout: Dur(2 * time.Minute), ShutdownWait: Dur(20 * time.Second),
 	}
 }
@@ -343,6 +344,9 @@ func (c *Config) check() error {
 		if d <= 0 {
 			return fmt.Errorf("%s is a positive duration", name)
 		}
+	}
+	if c.SlowStmt < 0 {
+		return fmt.Errorf("slow_statement is a duration, or 0")
 	}
 	if c.RetryMin > c.RetryMax {
 		return fmt.Errorf("retry_min (%v) is longer than retry_max (%v)", time.Duration(c.RetryMin), time.Duration(c.RetryMax))

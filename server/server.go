@@ -88,7 +88,7 @@ func OpenDatabase(ctx context.Context, cfg *Config, log *slog.Logger) (*storage.
 			}
 		}
 	}
-	db, err := storage.Open(ctx, cfg.DatabaseURL, storage.Options{MaxConns: cfg.MaxConns, Log: log, Keys: sealer{cfg.KeySecret}})
+	db, err := storage.Open(ctx, cfg.DatabaseURL, storage.Options{MaxConns: cfg.MaxConns, Log: log, Keys: sealer{cfg.KeySecret}, SlowStatement: time.Duration(cfg.SlowStmt), RequestID: RequestID})
 	if err != nil {
 		return nil, fmt.Errorf("the database %s: %w", redactURL(cfg.DatabaseURL), err)
 	}

@@ -67,6 +67,9 @@ type Options struct {
 	Log      *slog.Logger     // nil: discards
 	PeerID   string           // names this process among those on the database; "": random
 	Keys     KeyCodec         // how private keys lie in the database; nil: as they are
+
+	SlowStatement time.Duration                // statements that take as long are logged; 0: none
+	RequestID     func(context.Context) string // for that log
 }
 
 // KeyCodec encrypts the private keys of domains on their way into the database.
@@ -208,7 +211,7 @@ func (db *DB) read(ctx context.Context, fn func(session) error) error {
 			return err
 		}
 		defer c.Release()
-		return fn(pgRead{c, db.d})
+		return fn(pgRead{c, db.pg})
 	})
 }
 
@@ -218,7 +221,7 @@ func (db *DB) readBriefly(ctx context.Context, fn func(context.Context, session)
 	if db.lite != nil {
 		return fn(ctx, liteRead{l: db.lite})
 	}
-	return db.again(ctx, func() error { return db.pg.briefly(ctx, db.d, fn) })
+	return db.again(ctx, func() error { return db.pg.briefly(ctx, fn) })
 }
 
 // readTogether runs a few short reads, in one round trip where there is one.

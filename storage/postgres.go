@@ -16,6 +16,7 @@ import (
 type postgres struct {
 	pool *pgxpool.Pool
 	d    *dialect
+	slow slowLog
 	wait time.Duration // for a free connection
 
 	lines pgPutLines
@@ -48,7 +49,7 @@ func openPostgres(ctx context.Context, rawURL string, o Options, d *dialect) (*p
 	if err != nil {
 		return nil, describe(err)
 	}
-	return &postgres{pool: pool, d: d, wait: o.PoolWait}, nil
+	return &postgres{pool: pool, d: d, slow: newSlowLog(o), wait: o.PoolWait}, nil
 }
 
 // redact keeps the password of a database URL out of an error's text.
@@ -78,15 +79,15 @@ func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 }
 
 // briefly is a read of a few rows by their keys, see within.
-func (p *postgres) briefly(ctx context.Context, d *dialect, fn func(context.Context, session) error) error {
-	return p.within(ctx, p.wait, d, fn)
+func (p *postgres) briefly(ctx context.Context, fn func(context.Context, session) error) error {
+	return p.within(ctx, p.wait, fn)
 }
 
 // within runs a statement or a few on one connection, bounded by the
 // connection's deadline instead of the caller's context: watching a context
 // costs a goroutine for each statement, which is more than a statement itself.
 // fn must use the context that it is given.
-func (p *postgres) within(ctx context.Context, wait time.Duration, d *dialect, fn func(context.Context, session) error) error {
+func (p *postgres) within(ctx context.Context, wait time.Duration, fn func(context.Context, session) error) error {
 	c, err := p.acquire(ctx)
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (p *postgres) within(ctx context.Context, wait time.Duration, d *dialect, f
 	if err := wire.SetDeadline(time.Now().Add(wait)); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	err = fn(context.WithoutCancel(ctx), pgRead{c, d})
+	err = fn(context.WithoutCancel(ctx), pgRead{c, p})
 	if e := wire.SetDeadline(time.Time{}); e != nil && err == nil {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, e)
 	}
@@ -106,22 +107,26 @@ func (p *postgres) within(ctx context.Context, wait time.Duration, d *dialect, f
 // pgRead runs single statements, each its own transaction, on one connection.
 type pgRead struct {
 	c *pgxpool.Conn
-	d *dialect
+	p *postgres
 }
 
 func (s pgRead) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	count(ctx, 1)
-	tag, err := s.c.Conn().Exec(ctx, s.d.text(query), args...)
+	began := time.Now()
+	tag, err := s.c.Conn().Exec(ctx, s.p.d.text(query), args...)
+	s.p.slow.since(ctx, began, query)
 	return tag.RowsAffected(), describe(err)
 }
 
 func (s pgRead) query(ctx context.Context, query string, args ...any) (rows, error) {
 	count(ctx, 1)
-	r, err := s.c.Conn().Query(ctx, s.d.text(query), args...)
+	began := time.Now()
+	r, err := s.c.Conn().Query(ctx, s.p.d.text(query), args...)
 	if err != nil {
+		s.p.slow.since(ctx, began, query)
 		return nil, describe(err)
 	}
-	return pgRows{Rows: r}, nil
+	return &pgRows{Rows: r, reader: reader{slow: &s.p.slow, ctx: ctx, statement: query, began: began}}, nil
 }
 
 // together sends all statements before it waits for the first result.
@@ -131,14 +136,16 @@ func (s pgRead) together(ctx context.Context, list []reading) error {
 	}
 	var b pgx.Batch
 	for _, one := range list {
-		b.Queue(s.d.text(one.query), one.args...)
+		b.Queue(s.p.d.text(one.query), one.args...)
 	}
 	count(ctx, len(list))
+	began := time.Now()
+	defer func() { s.p.slow.batch(ctx, began, &b) }()
 	results := s.c.Conn().SendBatch(ctx, &b)
 	for _, one := range list {
 		r, err := results.Query()
 		if err == nil {
-			err = one.take(pgRows{Rows: r})
+			err = one.take(&pgRows{Rows: r})
 			r.Close()
 		}
 		if err != nil {
@@ -157,88 +164,104 @@ func (s pgRead) later(ctx context.Context, query string, args ...any) error {
 // pgRows describes errors and ends the batch that the result was part of.
 type pgRows struct {
 	pgx.Rows
-	batch pgx.BatchResults
+	reader
+	results pgx.BatchResults
 }
 
-func (r pgRows) Err() error             { return describe(r.Rows.Err()) }
-func (r pgRows) Scan(dest ...any) error { return describe(r.Rows.Scan(dest...)) }
+func (r *pgRows) Err() error             { return describe(r.Rows.Err()) }
+func (r *pgRows) Scan(dest ...any) error { return describe(r.Rows.Scan(dest...)) }
 
-func (r pgRows) Close() {
+func (r *pgRows) Close() {
 	r.Rows.Close()
-	if r.batch != nil {
-		_ = r.batch.Close()
+	if r.results != nil {
+		_ = r.results.Close()
 	}
+	r.close()
 }
 
 // pgTx is a transaction. BEGIN and what later() was given wait for the next
 // statement that has a result, or for the commit, and travel with it.
 type pgTx struct {
 	c       *pgxpool.Conn
-	d       *dialect
+	p       *postgres
 	pending *pgx.Batch
 	sent    bool
 }
 
-func newPgTx(c *pgxpool.Conn, d *dialect, begin string) *pgTx {
-	s := &pgTx{c: c, d: d, pending: new(pgx.Batch)}
+func newPgTx(c *pgxpool.Conn, p *postgres, begin string) *pgTx {
+	s := &pgTx{c: c, p: p, pending: new(pgx.Batch)}
 	s.pending.Queue(begin)
 	return s
 }
 
 func (s *pgTx) later(_ context.Context, query string, args ...any) error {
-	s.pending.Queue(s.d.text(query), args...)
+	s.pending.Queue(s.p.d.text(query), args...)
 	return nil
 }
 
 // send sends all that waits, with query as the last, and reads past the
 // results before it.
-func (s *pgTx) send(ctx context.Context, query string, args []any) (pgx.BatchResults, error) {
+func (s *pgTx) send(ctx context.Context, query string, args []any) (pgSent, error) {
 	s.pending.Queue(query, args...)
 	n := s.pending.Len()
 	count(ctx, n)
 	s.sent = true
-	results := s.c.Conn().SendBatch(ctx, s.pending)
+	out := pgSent{batch: s.pending, began: time.Now()}
+	out.BatchResults = s.c.Conn().SendBatch(ctx, s.pending)
 	s.pending = new(pgx.Batch)
 	for range n - 1 {
-		if _, err := results.Exec(); err != nil {
-			_ = results.Close()
-			return nil, describe(err)
+		if _, err := out.Exec(); err != nil {
+			_ = out.Close()
+			s.p.slow.batch(ctx, out.began, out.batch)
+			return pgSent{}, describe(err)
 		}
 	}
-	return results, nil
+	return out, nil
+}
+
+// pgSent is a batch of which the last result is still to be read.
+type pgSent struct {
+	pgx.BatchResults
+	batch *pgx.Batch
+	began time.Time
+}
+
+// last reads a last result without rows and ends the batch.
+func (s *pgTx) last(ctx context.Context, sent pgSent) (affected int64, err error) {
+	tag, err := sent.Exec()
+	if closeErr := sent.Close(); err == nil {
+		err = closeErr
+	}
+	s.p.slow.batch(ctx, sent.began, sent.batch)
+	return tag.RowsAffected(), describe(err)
 }
 
 func (s *pgTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
 	if s.pending.Len() == 0 {
-		count(ctx, 1)
-		tag, err := s.c.Conn().Exec(ctx, s.d.text(query), args...)
-		return tag.RowsAffected(), describe(err)
+		return pgRead{s.c, s.p}.exec(ctx, query, args...)
 	}
-	results, err := s.send(ctx, s.d.text(query), args)
+	sent, err := s.send(ctx, s.p.d.text(query), args)
 	if err != nil {
 		return 0, err
 	}
-	tag, err := results.Exec()
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	return tag.RowsAffected(), describe(err)
+	return s.last(ctx, sent)
 }
 
 func (s *pgTx) query(ctx context.Context, query string, args ...any) (rows, error) {
 	if s.pending.Len() == 0 {
-		return pgRead{s.c, s.d}.query(ctx, query, args...)
+		return pgRead{s.c, s.p}.query(ctx, query, args...)
 	}
-	results, err := s.send(ctx, s.d.text(query), args)
+	sent, err := s.send(ctx, s.p.d.text(query), args)
 	if err != nil {
 		return nil, err
 	}
-	r, err := results.Query()
+	r, err := sent.Query()
 	if err != nil {
-		_ = results.Close()
+		_ = sent.Close()
+		s.p.slow.batch(ctx, sent.began, sent.batch)
 		return nil, describe(err)
 	}
-	return pgRows{r, results}, nil
+	return &pgRows{Rows: r, results: sent, reader: reader{slow: &s.p.slow, ctx: ctx, batch: sent.batch, began: sent.began}}, nil
 }
 
 // commit ends the transaction; unsure tells that the error leaves open
@@ -248,19 +271,15 @@ func (s *pgTx) commit(ctx context.Context) (unsure bool, err error) {
 		return false, nil // nothing was asked
 	}
 	if s.pending.Len() == 0 {
-		count(ctx, 1)
-		_, err := s.c.Conn().Exec(ctx, "commit")
-		return err != nil, describe(err)
+		_, err = pgRead{s.c, s.p}.exec(ctx, "commit")
+		return err != nil, err
 	}
-	results, err := s.send(ctx, "commit", nil)
+	sent, err := s.send(ctx, "commit", nil)
 	if err != nil {
 		return s.c.Conn().IsClosed(), err
 	}
-	_, err = results.Exec()
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	return err != nil, describe(err)
+	_, err = s.last(ctx, sent)
+	return err != nil, err
 }
 
 func (s *pgTx) rollback() {

@@ -209,7 +209,7 @@ func (p *postgres) putOnce(ctx context.Context, jobs []*pgPutJob) error {
 	if len(jobs) == 0 {
 		return nil
 	}
-	return p.within(ctx, pgPutWait, p.d, func(ctx context.Context, s session) error {
+	return p.within(ctx, pgPutWait, func(ctx context.Context, s session) error {
 		list := make([]reading, len(jobs))
 		for i, j := range jobs {
 			count(j.ctx, 1)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 )
 
 // stream runs a query and yields its rows; the statement runs again for each
@@ -27,7 +28,10 @@ func stream[T any](ctx context.Context, run func(context.Context, func(session) 
 					return nil
 				}
 				started = true
-				if !yield(v, nil) {
+				began := time.Now()
+				more := yield(v, nil)
+				r.waited(time.Since(began))
+				if !more {
 					return nil
 				}
 				if failed = ctx.Err(); failed != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync/atomic"
+	"time"
 )
 
 // rows is a result that is read forward once; Close may be called twice.
@@ -12,6 +13,7 @@ type rows interface {
 	Scan(dest ...any) error
 	Err() error
 	Close()
+	waited(time.Duration) // the reader of the result did something else meanwhile
 }
 
 // session runs statements on one connection or, outside of a transaction, on

@@ -20,6 +20,7 @@ import (
 // looked at before each statement instead.
 type lite struct {
 	d       *dialect
+	slow    slowLog
 	path    string
 	remove  string // folder of a database in memory, removed at the end
 	readers *sql.DB
@@ -37,7 +38,7 @@ type lite struct {
 }
 
 func openLite(ctx context.Context, path string, o Options, d *dialect) (*lite, error) {
-	l := &lite{d: d, wait: o.PoolWait, turn: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{}}
+	l := &lite{d: d, slow: newSlowLog(o), wait: o.PoolWait, turn: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{}}
 	l.turn <- struct{}{}
 	synchronous := "FULL"
 	if path == ":memory:" {
@@ -157,11 +158,14 @@ func (l *lite) readStmt(query string) (*sql.Stmt, error) {
 }
 
 // liteRows gives sql.Rows the shape of rows.
-type liteRows struct{ *sql.Rows }
+type liteRows struct {
+	*sql.Rows
+	reader
+}
 
-func (r liteRows) Close()                 { _ = r.Rows.Close() }
-func (r liteRows) Err() error             { return describe(r.Rows.Err()) }
-func (r liteRows) Scan(dest ...any) error { return describe(r.Rows.Scan(dest...)) }
+func (r *liteRows) Close()                 { _ = r.Rows.Close(); r.close() }
+func (r *liteRows) Err() error             { return describe(r.Rows.Err()) }
+func (r *liteRows) Scan(dest ...any) error { return describe(r.Rows.Scan(dest...)) }
 
 // liteRead reads, each statement by itself or all in one snapshot.
 type liteRead struct {
@@ -186,11 +190,13 @@ func (s liteRead) query(ctx context.Context, query string, args ...any) (rows, e
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	r, err := st.QueryContext(context.WithoutCancel(ctx), args...)
 	if err != nil {
+		s.l.slow.since(ctx, began, query)
 		return nil, describe(err)
 	}
-	return liteRows{r}, nil
+	return &liteRows{r, reader{slow: &s.l.slow, ctx: ctx, statement: query, began: began}}, nil
 }
 
 func (s liteRead) exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -202,7 +208,9 @@ func (s liteRead) exec(ctx context.Context, query string, args ...any) (int64, e
 	if err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	res, err := st.ExecContext(context.WithoutCancel(ctx), args...)
+	s.l.slow.since(ctx, began, query)
 	if err != nil {
 		return 0, describe(err)
 	}
@@ -226,7 +234,9 @@ func (s liteTx) exec(ctx context.Context, query string, args ...any) (int64, err
 	if err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	res, err := st.ExecContext(context.Background(), args...)
+	s.l.slow.since(ctx, began, query)
 	if err != nil {
 		return 0, describe(err)
 	}
@@ -242,11 +252,13 @@ func (s liteTx) query(ctx context.Context, query string, args ...any) (rows, err
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	r, err := st.QueryContext(context.Background(), args...)
 	if err != nil {
+		s.l.slow.since(ctx, began, query)
 		return nil, describe(err)
 	}
-	return liteRows{r}, nil
+	return &liteRows{r, reader{slow: &s.l.slow, ctx: ctx, statement: query, began: began}}, nil
 }
 
 func (s liteTx) later(ctx context.Context, query string, args ...any) error {

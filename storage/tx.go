@@ -74,7 +74,7 @@ func (db *DB) attempt(ctx context.Context, tx *Tx, fn func(context.Context, *Tx)
 		return false, err
 	}
 	defer c.Release()
-	s := newPgTx(c, db.d, "begin")
+	s := newPgTx(c, db.pg, "begin")
 	tx.s = s
 	committed := false
 	defer func() {
@@ -108,7 +108,7 @@ func (db *DB) View(ctx context.Context, fn func(context.Context, *Tx) error) err
 				return err
 			}
 			defer c.Release()
-			s := newPgTx(c, db.d, "begin isolation level repeatable read read only")
+			s := newPgTx(c, db.pg, "begin isolation level repeatable read read only")
 			defer s.rollback()
 			return fn(ctx, &Tx{db: db, s: s})
 		}()
