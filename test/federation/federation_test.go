@@ -18,6 +18,7 @@ import (
 
 	"github.com/kalends/kalends/caldav/calendar"
 	"github.com/kalends/kalends/federation/discover/discovertest"
+	"github.com/kalends/kalends/storage/storagetest"
 	"github.com/kalends/kalends/test/blackbox"
 )
 
@@ -36,10 +37,16 @@ type scene struct {
 
 func newScene(t *testing.T, betaEnv ...string) *scene {
 	t.Helper()
+	return newSceneOn(t, storagetest.SQLite, betaEnv...)
+}
+
+// newSceneOn is newScene with the databases of both on an engine.
+func newSceneOn(t *testing.T, e storagetest.Engine, betaEnv ...string) *scene {
+	t.Helper()
 	t.Parallel()
 	s := &scene{t: t, w: blackbox.NewWorld(t), mail: blackbox.NewCatcher(t)}
-	s.alpha = s.w.Node("alpha.test", "", "KALENDS_SMTP_URL="+s.mail.URL())
-	s.beta = s.w.Node("beta.test", "", append([]string{"KALENDS_SMTP_URL=" + s.mail.URL()}, betaEnv...)...)
+	s.alpha = s.w.Node("alpha.test", storagetest.URL(t, e), "KALENDS_SMTP_URL="+s.mail.URL())
+	s.beta = s.w.Node("beta.test", storagetest.URL(t, e), append([]string{"KALENDS_SMTP_URL=" + s.mail.URL()}, betaEnv...)...)
 	for _, n := range []*blackbox.Node{s.alpha, s.beta} {
 		n.Start()
 		n.Publish()

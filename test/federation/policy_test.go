@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kalends/kalends/federation/discover/discovertest"
+	"github.com/kalends/kalends/storage/storagetest"
 	"github.com/kalends/kalends/test/blackbox"
 )
 
@@ -144,7 +145,13 @@ func TestPolicies(t *testing.T) {
 // TestDeliveries: what an administrator sees of a message on its way and does
 // with it, by the commands, while the server runs.
 func TestDeliveries(t *testing.T) {
-	s := newScene(t)
+	for _, e := range storagetest.Engines(t) {
+		t.Run(string(e), func(t *testing.T) { testDeliveries(newSceneOn(t, e)) })
+	}
+}
+
+func testDeliveries(s *scene) {
+	t := s.t
 	s.alpha.Stop()
 	s.alpha.Set("KALENDS_RETRY_MIN=1h", "KALENDS_RETRY_MAX=1h", "KALENDS_RETRY_EXPIRY=48h")
 	s.alpha.Start()
