@@ -95,6 +95,7 @@ func (d *delivery) plan(ctx context.Context, c itip.Change, in storage.Collectio
 			return plan, nil, err
 		}
 		if g := d.readGone(text); g != nil {
+			d.told.since(d.sender.ID, g.extra.Told)
 			if hold := d.s.cfg.HoldDelete; hold > 0 && !g.at.Before(d.now.Add(-hold)) && d.returns(g, in, c.New) {
 				if plan, ok, err := d.planReturn(ctx, c, g); err != nil || ok {
 					return plan, g, err

@@ -113,9 +113,11 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete, may mand
 	if err := d.open(ctx, have.UID); err != nil {
 		return err
 	}
+	d.told.since(p.Actor.Account.ID, ex.Told)
 	if err := d.send(ctx, plan.Messages, old, nil, true); err != nil {
 		return err
 	}
+	ex.Told = d.told.latest(p.Actor.Account.ID)
 	own := &p.Key.CollectionKey
 	if p.marked {
 		own = nil
@@ -127,6 +129,7 @@ func (s *Service) delete(ctx context.Context, tx *storage.Tx, p Delete, may mand
 		return err
 	}
 	d.writes = append(d.writes, storage.Write{Object: *again, Delete: true})
+	again.Extra = ex.String()
 	d.keepDeleted(*again)
 	if f := plan.Forget; f != nil {
 		left := storage.Forgotten{Account: p.Key.Account, UID: have.UID, Sequence: int64(f.Sequence), DTStamp: micros(f.DTStamp), At: micros(now)}

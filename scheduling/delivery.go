@@ -22,6 +22,7 @@ type delivery struct {
 	by        Actor // who acts for the sender; the zero Actor when nobody does
 	requestID string
 	now       time.Time
+	told      told       // DTSTAMP of what is queued
 	outside   bool       // the messages come from another system
 	created   bool       // the sender stores what was not there
 	marks     itip.Marks // of the sender's object, for whom a message is planned anew
@@ -51,7 +52,7 @@ type delivery struct {
 
 func (s *Service) newDelivery(tx *storage.Tx, sender storage.Account, requestID string, now time.Time) *delivery {
 	return &delivery{s: s, tx: tx, sender: sender, requestID: requestID, now: now,
-		dir: map[string]storage.Recipient{}, asked: map[string]bool{}, status: map[string]string{}, result: map[string]string{},
+		told: told{}, dir: map[string]storage.Recipient{}, asked: map[string]bool{}, status: map[string]string{}, result: map[string]string{},
 		copies: map[storage.AccountID]*copyOf{}, views: map[string]*view{}, tags: map[*view]int{}, prepared: map[*calendar.Object]*prepared{}}
 }
 
@@ -310,7 +311,11 @@ func (d *delivery) enqueue(from storage.AccountID, m itip.Message, to []calendar
 		msg.By = by.ID
 		itip.SpeakFor(m.Object, m.Method, m.Originator, d.by.sentBy())
 	}
-	msg.Body = string(m.Object.Bytes())
+	body := m.Object
+	if at := d.told.stamp(from, d.now); !at.Equal(second(d.now)) {
+		body = itip.Stamped(body, at)
+	}
+	msg.Body = string(body.Bytes())
 	d.messages = append(d.messages, msg)
 	for _, a := range to {
 		domain := a.Domain()

@@ -2,6 +2,7 @@ package scheduling
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/kalends/kalends/scheduling/itip"
 )
@@ -13,6 +14,7 @@ type extra struct {
 	Thrown          []string              `json:"thrown,omitempty"`  // attendee's copy: instances he took out himself
 	Sent            string                `json:"sent,omitempty"`    // attendee's copy: what his program last sent, and the tag it had then
 	Replies         map[string]itip.Stamp `json:"replies,omitempty"` // organizer's copy: newest reply per attendee
+	Told            time.Time             `json:"told,omitzero"`     // DTSTAMP of what its owner queued about it last
 	itip.Marks                            // organizer's copy: to what answers belong
 }
 

@@ -330,9 +330,11 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 		d.refresh = append(d.refresh, storage.Refresh{Account: r.Account.ID, UID: m.UID, NotBefore: micros(d.now)})
 	}
 	for _, n := range out.Messages { // an answer that the message itself demands
+		d.told.since(r.Account.ID, c.extra.Told)
 		if err := d.answer(ctx, r.Account, n); err != nil {
 			return err
 		}
+		c.extra.Told = d.told.latest(r.Account.ID)
 	}
 	return nil
 }

@@ -233,6 +233,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 		}
 		own.Created, own.ScheduleTag = slot.Existing.Created, slot.Existing.ScheduleTag
 		ex = readExtra(slot.Existing.Extra)
+		d.told.since(p.Actor.Account.ID, ex.Told)
 		// A program that did not hear the answer sends the same again. Read as a new
 		// change it would take the TRANSP of before the answer for its owner's choice.
 		if ex.Sent != "" && ex.Sent == sent(p.Data, slot.Existing.ScheduleTag) && !p.whole && len(p.items) == 0 {
@@ -296,7 +297,7 @@ func (s *Service) putScheduled(ctx context.Context, tx *storage.Tx, p Put, may m
 	if idx, err = plan.Store.Index(); err != nil {
 		return Result{}, err
 	}
-	ex.OrganizerTransp, ex.Thrown, ex.Marks, ex.Sent = plan.OrganizerTransp, plan.Thrown, plan.Marks, ""
+	ex.OrganizerTransp, ex.Thrown, ex.Marks, ex.Sent, ex.Told = plan.OrganizerTransp, plan.Thrown, plan.Marks, "", d.told.latest(p.Actor.Account.ID)
 	if plan.Role == itip.RoleAttendee && plan.Rewritten {
 		ex.Sent = sent(p.Data, own.ScheduleTag)
 	}

@@ -27,6 +27,15 @@ func envelope(o *calendar.Object, method string, opt MessageOptions) {
 	}
 }
 
+// Stamped is a message with the DTSTAMP at; the message is not changed.
+func Stamped(o *calendar.Object, at time.Time) *calendar.Object {
+	o = o.Clone()
+	for _, c := range o.Components() {
+		setStamp(c, at)
+	}
+	return o
+}
+
 // newMessage fills in what the object itself says.
 func newMessage(o *calendar.Object, method string, from calendar.Address, to []calendar.Address, kind Kind) Message {
 	return Message{Method: method, Component: o.Kind(), UID: o.UID(), Originator: from, Recipients: to, Object: o, Kind: kind}
