@@ -64,6 +64,11 @@ func (b *bounds) component(o *Object, c *Component, z *Zones) error {
 		if t.start, err = ParseDateTime(p); err != nil {
 			return err
 		}
+		if master := o.Master(); master != nil {
+			if mt, err := timingOf(master); err == nil && mt.hasStart {
+				t.start = t.start.InForm(mt.start)
+			}
+		}
 		t.hasStart = true
 	}
 	if !t.hasStart {
@@ -191,7 +196,7 @@ func (b *bounds) thisAndFuture(master *Component, id *Property, z *Zones, t *tim
 	if err != nil {
 		return err
 	}
-	at, err := z.unix(d)
+	at, err := z.unix(d.InForm(mt.start))
 	if err != nil {
 		return err
 	}

@@ -261,11 +261,15 @@ func (s *set) readRDate(p *Property) error {
 	start := s.timing.start
 	for i := range values {
 		v := &values[i]
-		if v.Start.Kind == Date && start.Kind != Date { // tolerated: that day at the usual time
-			v.Start = DateTime{Wall: v.Start.Wall.Add(start.Wall.Sub(start.Wall.Truncate(24 * time.Hour))), Kind: start.Kind, TZID: start.TZID}
+		if start.Kind != Date {
+			if v.Start = v.Start.InForm(start); v.Period && v.End.Kind == Floating {
+				v.End = v.End.InForm(start)
+			}
 		}
 		c := candidate{}
-		if c.key, err = s.keyOf(v.Start); err != nil {
+		if start.Kind == Date {
+			c.key = floorDiv64(v.Start.Wall.Unix(), daySeconds) * daySeconds
+		} else if c.key, err = s.keyOf(v.Start); err != nil {
 			return err
 		}
 		if c.wall = c.key; start.Kind != Date {
@@ -310,15 +314,18 @@ func (s *set) readExDate(p *Property) error {
 	return nil
 }
 
-// keyOf is the key of a recurrence id. A value in another form than DTSTART's
-// is converted.
-func (s *set) keyOf(d DateTime) (int64, error) {
-	if s.master != nil && s.timing.hasStart && s.timing.start.Kind == Date || (s.master == nil || !s.timing.hasStart) && d.Kind == Date {
-		return floorDiv64(d.Wall.Unix(), daySeconds) * daySeconds, nil
+// named is what names an instance, in the form of DTSTART.
+func (s *set) named(d DateTime) DateTime {
+	if s.master != nil && s.timing.hasStart {
+		return d.InForm(s.timing.start)
 	}
-	if d.Kind == Date && s.master != nil { // that day at the usual time
-		start := s.timing.start
-		d = DateTime{Wall: d.Wall.Add(start.Wall.Sub(start.Wall.Truncate(24 * time.Hour))), Kind: start.Kind, TZID: start.TZID}
+	return d
+}
+
+// keyOf is the key of a recurrence id, in whatever form.
+func (s *set) keyOf(d DateTime) (int64, error) {
+	if d = s.named(d); d.Kind == Date {
+		return floorDiv64(d.Wall.Unix(), daySeconds) * daySeconds, nil
 	}
 	return s.z.unix(d)
 }
@@ -343,6 +350,7 @@ func (s *set) readOverride(c *Component) error {
 	if err != nil {
 		return err
 	}
+	id = s.named(id)
 	o := override{id: id, comp: c}
 	if o.key, err = s.keyOf(id); err != nil {
 		return err

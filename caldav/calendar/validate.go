@@ -222,10 +222,14 @@ type recurrenceKey struct {
 	onward bool // RANGE=THISANDFUTURE: its first instance may have an override of its own
 }
 
-func (v *validator) recurrenceKey(p *Property) (recurrenceKey, error) {
+// form, of the DTSTART of the series, is nil where there is none.
+func (v *validator) recurrenceKey(p *Property, form *DateTime) (recurrenceKey, error) {
 	d, err := ParseDateTime(p)
 	if err != nil {
 		return recurrenceKey{}, err
+	}
+	if form != nil {
+		d = d.InForm(*form)
 	}
 	if d.Kind == Date || d.Kind == Floating {
 		return recurrenceKey{local: true, at: d.Wall.Unix()}, nil
@@ -237,15 +241,20 @@ func (v *validator) recurrenceKey(p *Property) (recurrenceKey, error) {
 // recurrenceIDs checks that no instance is described twice and that there is
 // something to override.
 func (v *validator) recurrenceIDs(master *Component) error {
-	single := master != nil && !v.message && master.Prop("RRULE") == nil && master.Prop("RDATE") == nil
+	single := false
 	var start recurrenceKey
-	if single {
-		p := master.Prop("DTSTART")
-		if single = p != nil; single {
-			var err error
-			if start, err = v.recurrenceKey(p); err != nil {
+	var form *DateTime
+	if master != nil {
+		if p := master.Prop("DTSTART"); p != nil {
+			d, err := ParseDateTime(p)
+			if err == nil {
+				form = &d
+				start, err = v.recurrenceKey(p, nil)
+			}
+			if err != nil {
 				return at(err, master, p)
 			}
+			single = !v.message && master.Prop("RRULE") == nil && master.Prop("RDATE") == nil
 		}
 	}
 	seen := make(map[recurrenceKey]struct{}, 8)
@@ -254,7 +263,7 @@ func (v *validator) recurrenceIDs(master *Component) error {
 		if c.Name == "VTIMEZONE" || p == nil {
 			continue
 		}
-		k, err := v.recurrenceKey(p)
+		k, err := v.recurrenceKey(p, form)
 		if err != nil {
 			return at(err, c, p)
 		}

@@ -53,6 +53,8 @@ func TestValidate(t *testing.T) {
 		{"THISANDFUTURE twice", event(start + "RRULE:FREQ=DAILY\n" + override(";RANGE=THISANDFUTURE:20260106T100000Z") + override(";RANGE=THISANDFUTURE:20260106T100000Z")), Rules{}, CodeInvalidObject, "VEVENT: two components have the RECURRENCE-ID 20260106T100000Z (line 17)"},
 		{"same RECURRENCE-ID in two zones", event(start + "RRULE:FREQ=DAILY\n" + override(":20260106T100000Z") + override(";TZID=Europe/Vienna:20260106T110000")), Rules{}, CodeInvalidObject, "VEVENT: two components have the RECURRENCE-ID 20260106T110000 (line 17)"},
 		{"RECURRENCE-ID as DATE and DATE-TIME", event(start + "RRULE:FREQ=DAILY\n" + override(":20260106T000000Z") + override(";VALUE=DATE:20260106")), Rules{}, "", ""},
+		{"same RECURRENCE-ID without its zone", event("DTSTART;TZID=Europe/Berlin:20260105T110000\nRRULE:FREQ=DAILY\n" + override(";TZID=Europe/Berlin:20260106T110000") + override(":20260106T110000")), Rules{}, CodeInvalidObject, "VEVENT: two components have the RECURRENCE-ID 20260106T110000 (line 17)"},
+		{"override of the only instance, without its zone", event("DTSTART;TZID=Europe/Berlin:20260105T110000\n" + override(":20260105T110000")), Rules{}, "", ""},
 		{"override of nothing", event(start + override(":20260106T100000Z")), Rules{}, CodeInvalidObject, "VEVENT: RECURRENCE-ID 20260106T100000Z overrides an instance, but the master does not recur (line 11)"},
 		{"override of a single event's own start", event(start + override(";TZID=Europe/Vienna:20260105T110000")), Rules{}, "", ""},
 		{"override of RDATE", event(start + "RDATE:20260106T100000Z\n" + override(":20260106T100000Z")), Rules{}, "", ""},

@@ -121,7 +121,8 @@ func (s *series) tailor(in func(*calendar.Component) bool) *calendar.Object {
 }
 
 // wrap puts components into a new object with the time zones they use and the
-// properties of the old one that say how to read it.
+// properties of the old one that say how to read it. What names an instance gets
+// the form of the series: the others need not know what is meant otherwise.
 func (s *series) wrap(comps []*calendar.Component) *calendar.Object {
 	o := &calendar.Object{Component: calendar.NewComponent("VCALENDAR")}
 	for _, p := range s.o.Props {
@@ -131,6 +132,9 @@ func (s *series) wrap(comps []*calendar.Component) *calendar.Object {
 	}
 	if o.Prop("VERSION") == nil {
 		o.Add(calendar.NewProperty("VERSION", "2.0"))
+	}
+	for _, c := range comps {
+		s.form.write(c)
 	}
 	o.Children = comps
 	addZones(o, s.o)
