@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kalends/kalends/federation/discover"
 	"github.com/kalends/kalends/federation/discover/discovertest"
 	"github.com/kalends/kalends/federation/dkim"
 	"github.com/kalends/kalends/storage"
@@ -150,6 +152,44 @@ func TestDoctorFromOutside(t *testing.T) {
 	finds(t, "no mail server", found, FindingBroken, "takes no mail from us", "smtp_url")
 	if strings.Contains(fmt.Sprint(found), "hush") { // A53
 		t.Errorf("the password is told: %v", found)
+	}
+}
+
+// The mail server that the administrator names may be on an inner network, where
+// the server goes for nobody else.
+func TestMailServerInside(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, "220 here\r\n")
+			c.Close()
+		}
+	}()
+	dns := discovertest.Start(t, discovertest.World{Addr: map[string][]string{"mail.corp.test": {"127.0.0.1"}}})
+	cfg := DefaultConfig()
+	cfg.DNSResolver = List{dns.Addr()}
+	out, err := newOutgoing(&cfg, func(string) bool { return false }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("mail.corp.test:%d", l.Addr().(*net.TCPAddr).Port)
+	f := &federationParts{out: out, s: &server{cfg: &cfg}}
+	c, err := f.dialMail(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err := out.Dialer.DialContext(t.Context(), "tcp", addr); !errors.Is(err, discover.ErrForbiddenAddress) {
+		t.Errorf("for others: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -259,6 +260,9 @@ func (f *federationParts) actions(ctx context.Context, p scheduling.Parcel, to c
 	return []imip.Action{{Label: "Accept", URL: url + "?a=accept"}, {Label: "Maybe", URL: url + "?a=maybe"}, {Label: "Decline", URL: url + "?a=decline"}}, nil
 }
 
+// everywhere is what an address that the administrator has named may be.
+var everywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
 // dialMail connects to the submission server. It is named by the
 // administrator, so it may be on loopback or a private network; everything
 // else goes through the hardened dialer.
@@ -271,7 +275,8 @@ func (f *federationParts) dialMail(ctx context.Context, network, addr string) (n
 	if host == "localhost" || net.ParseIP(host) != nil || len(f.s.cfg.DNSResolver) == 0 {
 		return d.DialContext(ctx, network, addr)
 	}
-	return f.out.Dialer.DialContext(ctx, network, addr)
+	named := discover.Dialer{Resolver: f.out.Resolver, AddressPolicy: discover.AddressPolicy{AllowNets: everywhere}}
+	return named.DialContext(ctx, network, addr)
 }
 
 // temporaryDNS makes a lookup failure look as the mail verifier expects it.
