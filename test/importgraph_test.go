@@ -290,6 +290,12 @@ func TestForbiddenCalls(t *testing.T) {
 	rows := table(t)
 	clock := []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTicker", "NewTimer"}
 	web := []string{"Get", "Post", "PostForm", "Head", "DefaultClient", "DefaultTransport"}
+	dials := []string{"net.Dial", "net.DialTimeout", "net.DialTCP", "net.LookupHost", "net.LookupIP", "net.LookupTXT", "net.LookupSRV", "net.LookupMX", "net.DefaultResolver", "tls.Dial", "tls.DialWithDialer", "smtp.Dial", "smtp.DialTLS", "smtp.SendMail"}
+	dialers := []string{"net.Dialer", "net.Resolver", "http.Client", "http.Transport", "tls.Dialer"}
+	// The demo is the world around its servers, on loopback.
+	outside := func(name string) bool { return name == "federation/discover" || under(name, "cmd/kalends/demo") }
+	// What the administrator has named: his mail server; the server's own listener.
+	named := map[string]bool{"server/federation.go": true, "server/admin_health.go": true}
 	// Methods of a storage transaction that write calendar objects or their queue.
 	writes := []string{"Apply", "Enqueue", "LockUIDs", "QueueRefresh"}
 	for name, p := range own {
@@ -305,6 +311,14 @@ func TestForbiddenCalls(t *testing.T) {
 				t.Fatal(err)
 			}
 			ast.Inspect(f, func(n ast.Node) bool {
+				if lit, ok := n.(*ast.CompositeLit); ok { // a dialer or client of one's own
+					if sel, ok := lit.Type.(*ast.SelectorExpr); ok {
+						x, _ := sel.X.(*ast.Ident)
+						if x != nil && slices.Contains(dialers, x.Name+"."+sel.Sel.Name) && !named[name+"/"+file] && !outside(name) {
+							t.Errorf("%s/%s:%d: %s.%s goes past the dialer of federation/discover", name, file, set.Position(lit.Pos()).Line, x.Name, sel.Sel.Name)
+						}
+					}
+				}
 				sel, ok := n.(*ast.SelectorExpr)
 				if !ok {
 					return true
@@ -319,6 +333,8 @@ func TestForbiddenCalls(t *testing.T) {
 					t.Errorf("%s: time.%s in a pure package", at, sel.Sel.Name)
 				case x.Name == "http" && slices.Contains(web, sel.Sel.Name) && name != "federation/discover":
 					t.Errorf("%s: http.%s goes past the dialer of federation/discover", at, sel.Sel.Name)
+				case slices.Contains(dials, x.Name+"."+sel.Sel.Name) && !outside(name):
+					t.Errorf("%s: %s.%s goes past the dialer of federation/discover", at, x.Name, sel.Sel.Name)
 				case x.Name == "tx" && slices.Contains(writes, sel.Sel.Name) && !under(name, "scheduling", "storage"):
 					t.Errorf("%s: tx.%s: calendar objects are written by scheduling alone", at, sel.Sel.Name)
 				}
