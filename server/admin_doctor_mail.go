@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/kalends/kalends/federation/discover"
@@ -44,13 +46,15 @@ func (d *doctor) policyRecord(ctx context.Context, kind, version string, want DN
 	return "", false
 }
 
-// mailPath looks at what receivers of our mail look at: SPF and DMARC of the
-// From domain. The DKIM key is looked at with the other keys.
+// mailPath looks at what receivers of our mail look at: where answers and bounces
+// go, SPF and DMARC of the From domain. The DKIM key is looked at with the other
+// keys.
 func (d *doctor) mailPath(ctx context.Context, domain string) {
 	if d.a.cfg.SMTPURL == "" {
 		return // a warning of the configuration
 	}
 	check := "mail " + domain
+	d.exchangers(ctx, check, domain)
 	wantSPF, wantDMARC := mailRecords(domain)
 	if text, ok := d.policyRecord(ctx, "SPF", "v=spf1", wantSPF); ok {
 		// RFC 7208 §5.1: the last mechanism decides about everybody else.
@@ -76,5 +80,43 @@ func (d *doctor) mailPath(ctx context.Context, domain string) {
 		default:
 			d.broken(check, publish(wantDMARC), "DMARC of %s has no policy that receivers know: %q", domain, text)
 		}
+	}
+}
+
+// exchangers looks whether mail to the people of a domain arrives anywhere: who
+// is invited by mail answers by mail (RFC 5321 §5.1).
+func (d *doctor) exchangers(ctx context.Context, check, domain string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	fix := "publish the host that takes the domain's mail, such as: " + domain + ". 3600 IN MX 10 mail." + domain + "."
+	list, _, err := d.out.Resolver.LookupMX(ctx, domain)
+	if err != nil && !errors.Is(err, discover.ErrNotFound) {
+		d.warn(check, "check dns_resolver and the name servers of the domain", "its MX record cannot be looked up: %s", plain(err))
+		return
+	}
+	slices.SortStableFunc(list, func(a, b discover.MX) int { return cmp.Compare(a.Preference, b.Preference) })
+	var hosts, away []string
+	for _, m := range list {
+		if m.Host == "." { // RFC 7505
+			d.broken(check, fix, "its MX record says that the domain takes no mail, so answers and bounces cannot come back")
+			return
+		}
+		hosts = append(hosts, m.Host)
+	}
+	if len(hosts) == 0 {
+		hosts = []string{domain} // the host of that name, where there is no MX record
+	}
+	for _, h := range hosts {
+		if _, _, err := d.out.Resolver.LookupAddrs(ctx, h); errors.Is(err, discover.ErrNotFound) {
+			away = append(away, h)
+		}
+	}
+	switch {
+	case len(away) < len(hosts):
+		d.ok(check, "answers and bounces go to %s", strings.Join(hosts, ", "))
+	case len(list) == 0:
+		d.warn(check, fix, "%s has no MX record, so answers and bounces by mail cannot come back", domain)
+	default:
+		d.broken(check, "give the host an address, or publish another", "the host of its MX record has no address: %s", strings.Join(away, ", "))
 	}
 }

@@ -153,6 +153,23 @@ func TestDoctorFromOutside(t *testing.T) {
 	if strings.Contains(fmt.Sprint(found), "hush") { // A53
 		t.Errorf("the password is told: %v", found)
 	}
+	// Where answers by mail go.
+	finds(t, "no MX", found, FindingWarning, "a.test has no MX record", "a.test. 3600 IN MX 10")
+	for _, c := range []struct {
+		hosts            []string
+		level, text, fix string
+	}{
+		{[]string{"away.a.test", host}, FindingOK, "answers and bounces go to away.a.test, cal.a.test", ""},
+		{[]string{"away.a.test"}, FindingBroken, "has no address: away.a.test", "give the host an address"},
+		{[]string{"."}, FindingBroken, "takes no mail", "publish"},
+	} {
+		o.world.MX = map[string][]string{domain: c.hosts}
+		finds(t, fmt.Sprint("MX ", c.hosts), o.doctor(t, domain), c.level, c.text, c.fix)
+	}
+	o.world.MX, o.world.Addr[domain] = nil, []string{"127.0.0.1"}
+	finds(t, "the host of that name", o.doctor(t, domain), FindingOK, "answers and bounces go to a.test", "")
+	o.world.Fail = []string{"MX a.test"}
+	finds(t, "MX fails", o.doctor(t, domain), FindingWarning, "its MX record cannot be looked up", "dns_resolver")
 }
 
 // The mail server that the administrator names may be on an inner network, where

@@ -65,6 +65,7 @@ func (q question) String() string {
 type answer struct {
 	srv       []SRV
 	txt       [][]string
+	mx        []MX
 	addrs     []netip.Addr
 	authentic bool
 	err       error
@@ -138,6 +139,22 @@ func (r *Resolver) LookupSRV(ctx context.Context, name string) ([]SRV, Meta, err
 // as in the record, without the escapes of zone files.
 func (r *Resolver) LookupTXT(ctx context.Context, name string) ([][]string, Meta, error) {
 	return r.lookupTXT(ctx, name, time.Time{})
+}
+
+// MX is one mail exchanger (RFC 5321 §5.1). Host is lower case, without the
+// final dot; "." says that the domain takes no mail (RFC 7505).
+type MX struct {
+	Preference uint16
+	Host       string
+}
+
+// LookupMX returns the mail exchangers of a domain, in the order of the answer.
+func (r *Resolver) LookupMX(ctx context.Context, domain string) ([]MX, Meta, error) {
+	a, m, err := r.lookup(ctx, domain, dns.TypeMX, time.Time{})
+	if err != nil {
+		return nil, m, err
+	}
+	return a.mx, m, nil
 }
 
 // lookupTXT does not use an answer that was fetched before notBefore.
@@ -332,6 +349,12 @@ func (a *answer) add(rr dns.RR) bool {
 			target = strings.TrimSuffix(target, ".")
 		}
 		a.srv = append(a.srv, SRV{rr.Priority, rr.Weight, rr.Port, target})
+	case *dns.MX:
+		host := strings.ToLower(rr.Mx)
+		if host != "." {
+			host = strings.TrimSuffix(host, ".")
+		}
+		a.mx = append(a.mx, MX{rr.Preference, host})
 	case *dns.TXT:
 		strs := make([]string, len(rr.Txt))
 		for i, s := range rr.Txt {

@@ -46,6 +46,7 @@ func TestLookups(t *testing.T) {
 			"tcp.test":  {{"came by TCP"}},
 			"safe.test": {{"x"}},
 		},
+		MX:        map[string][]string{"a.test": {"MX1.a.test.", "."}},
 		Addr:      map[string][]string{"a.test": {"192.0.2.1", "2001:db8::1", "192.0.2.2"}, "four.test": {"192.0.2.4"}, "mapped.test": {"::ffff:127.0.0.1"}},
 		CNAME:     map[string]string{"alias.test": "alias2.test", "alias2.test": "a.test", "loop.test": "loop.test", "dangling.test": "gone.test"},
 		Fail:      []string{"AAAA four.test", "TXT fail.test"},
@@ -73,6 +74,13 @@ func TestLookups(t *testing.T) {
 	}
 	if q := server.Queries(); !slices.Contains(q, "TXT tcp.test tcp") || !slices.Contains(q, "TXT long.test tcp") || slices.Contains(q, "TXT a.test tcp") {
 		t.Errorf("queries %q", q)
+	}
+	mx, _, err := r.LookupMX(ctx, "A.test")
+	if diff := cmp.Diff([]MX{{10, "mx1.a.test"}, {20, "."}}, mx); err != nil || diff != "" {
+		t.Errorf("MX: %v %s", err, diff)
+	}
+	if _, _, err := r.LookupMX(ctx, "four.test"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("no MX: %v", err)
 	}
 	for name, want := range map[string][]string{
 		"a.test": {"192.0.2.1", "192.0.2.2", "2001:db8::1"}, "four.test": {"192.0.2.4"}, "mapped.test": {"::ffff:127.0.0.1"},

@@ -35,6 +35,7 @@ type SRV struct {
 type World struct {
 	SRV   map[string][]SRV
 	TXT   map[string][][]string // records, each of strings of at most 255 octets
+	MX    map[string][]string   // hosts, the preferred first
 	Addr  map[string][]string   // IPv4 and IPv6 addresses
 	CNAME map[string]string
 	Empty []string // names that exist without records
@@ -207,6 +208,11 @@ func (w *World) answer(m *dns.Msg, owner, name string, kind uint16) {
 		for _, r := range records {
 			m.Answer = append(m.Answer, &dns.TXT{Hdr: header(owner, kind, ttl), Txt: escape(r)})
 		}
+	case dns.TypeMX:
+		hosts, _ := lookup(w.MX, name)
+		for i, h := range hosts {
+			m.Answer = append(m.Answer, &dns.MX{Hdr: header(owner, kind, ttl), Preference: uint16(10 * (i + 1)), Mx: dns.Fqdn(h)})
+		}
 	case dns.TypeA, dns.TypeAAAA:
 		texts, _ := lookup(w.Addr, name)
 		for _, text := range texts {
@@ -239,9 +245,10 @@ func (w *World) answer(m *dns.Msg, owner, name string, kind uint16) {
 func (w *World) exists(name string) bool {
 	_, srv := lookup(w.SRV, name)
 	_, txt := lookup(w.TXT, name)
+	_, mx := lookup(w.MX, name)
 	_, addr := lookup(w.Addr, name)
 	_, alias := lookup(w.CNAME, name)
-	return srv || txt || addr || alias || slices.ContainsFunc(w.Empty, func(s string) bool { return canonical(s) == name })
+	return srv || txt || mx || addr || alias || slices.ContainsFunc(w.Empty, func(s string) bool { return canonical(s) == name })
 }
 
 func header(owner string, kind uint16, ttl uint32) dns.RR_Header {
