@@ -121,6 +121,30 @@ func TestParseDetails(t *testing.T) {
 	}
 }
 
+// A33: each of the marks that programs put on what they write by themselves; a
+// person's mail and an invitation, which programs mark as well, are none.
+func TestAutomaticMail(t *testing.T) {
+	t.Parallel()
+	person := shape(t, "person.eml")
+	for _, c := range []struct {
+		field string
+		want  Sort
+	}{
+		{"Auto-Submitted: auto-replied", SortAuto}, {"Auto-Submitted: Auto-Generated; type=x", SortAuto}, {"X-Autoreply: yes", SortAuto}, {"X-Autorespond: 1", SortAuto},
+		{"X-Auto-Reply: yes", SortAuto}, {"Precedence: bulk", SortAuto}, {"Precedence: Junk", SortAuto}, {"Precedence: auto_reply", SortAuto},
+		{"Auto-Submitted: no", SortOther}, {"Precedence: first-class", SortOther}, {"X-Note: auto-replied", SortOther},
+	} {
+		m, err := Parse(append([]byte(c.field+"\r\n"), person...), Limits{})
+		if err != nil || m.Sort != c.want {
+			t.Errorf("%s: sort %v, %v", c.field, m.Sort, err)
+		}
+		m, err = Parse(append([]byte(c.field+"\r\n"), shape(t, "bare.eml")...), Limits{})
+		if err != nil || m.Sort != SortCalendar {
+			t.Errorf("an answer with %s: sort %v, %v", c.field, m.Sort, err)
+		}
+	}
+}
+
 // A35: nesting, many parts, big parts, big headers.
 func TestParseLimits(t *testing.T) {
 	t.Parallel()
