@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/tls"
@@ -299,6 +300,42 @@ func TestKeysInTheDNS(t *testing.T) {
 	}
 	if err := activate(true); err != nil {
 		t.Error(err)
+	}
+}
+
+// A running server looks for the next key in the DNS by itself.
+func TestServerLooksForNextKey(t *testing.T) {
+	t.Parallel()
+	o := newOutside(t, "a.test")
+	next, err := o.a.RotateKey(t.Context(), "a.test", PurposeMail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.publish(t, "a.test")
+	cfg := o.a.cfg
+	cfg.DNSResolver = List{discovertest.Start(t, o.world).Addr()}
+	s, err := assemble(t.Context(), &cfg, o.a.db, o.a.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.fed.close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { s.janitor(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		keys, err := o.a.db.Keys(t.Context(), "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range keys {
+			if k.Selector == next.Selector && k.State == storage.KeyNext && k.Changed > k.Created {
+				return // it was seen; TestKeyLife tells the rest
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the next key was not seen: %+v", next)
+		}
 	}
 }
 
