@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"strings"
@@ -30,7 +31,7 @@ const (
 // servers.
 type ResolverConfig struct {
 	// Servers are recursive name servers as host:port; none: those of
-	// /etc/resolv.conf.
+	// /etc/resolv.conf, and without them one on this machine.
 	Servers []string
 	// Try is the time limit of one question to one server; 0 means 2 s.
 	Try time.Duration
@@ -111,18 +112,34 @@ func NewResolver(c ResolverConfig) (*Resolver, error) {
 		r.servers = append(r.servers, s)
 	}
 	if len(r.servers) == 0 {
-		conf, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-		if err != nil {
+		var err error
+		if r.servers, err = systemServers("/etc/resolv.conf"); err != nil {
 			return nil, fmt.Errorf("discover: no name server configured and none from the system: %w", err)
 		}
-		for _, s := range conf.Servers {
-			r.servers = append(r.servers, net.JoinHostPort(s, conf.Port))
-		}
-	}
-	if len(r.servers) == 0 {
-		return nil, errors.New("discover: no name server")
 	}
 	return r, nil
+}
+
+// systemServers are the name servers of a resolv.conf. As for the system's own
+// resolver, one that is missing or names none means a name server on this
+// machine: the server starts without a network, and what it then cannot look up
+// is tried again later.
+func systemServers(path string) ([]string, error) {
+	conf, err := dns.ClientConfigFromFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		conf = &dns.ClientConfig{Port: "53"}
+	case err != nil:
+		return nil, err
+	}
+	if len(conf.Servers) == 0 {
+		conf.Servers = []string{"127.0.0.1", "::1"}
+	}
+	var servers []string
+	for _, s := range conf.Servers {
+		servers = append(servers, net.JoinHostPort(s, conf.Port))
+	}
+	return servers, nil
 }
 
 // LookupSRV returns the service records of name, in the order of the answer:

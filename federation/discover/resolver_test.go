@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -423,6 +425,30 @@ func TestAddressPolicy(t *testing.T) {
 	} {
 		if err := lab.Check(netip.MustParseAddr(s)); (err == nil) != want {
 			t.Errorf("%s with a list: %v", s, err)
+		}
+	}
+}
+
+// TestSystemServers: without a network the server starts all the same.
+func TestSystemServers(t *testing.T) {
+	dir := t.TempDir()
+	here := []string{"127.0.0.1:53", "[::1]:53"}
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"missing": {"", here},
+		"empty":   {"# no network yet\nsearch example.org\n", here},
+		"two":     {"nameserver 192.0.2.1\nnameserver 2001:db8::1\n", []string{"192.0.2.1:53", "[2001:db8::1]:53"}},
+	} {
+		path := filepath.Join(dir, name)
+		if c.text != "" {
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := systemServers(path); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, c.want)
 		}
 	}
 }
