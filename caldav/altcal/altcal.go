@@ -77,7 +77,7 @@ func property(n string, params []calendar.Param, typ string, items []item) (*cal
 		return nil, bad("%s has more than %d values", n, maxValues)
 	}
 	out := params[:0:0]
-	if typ != unknownType && typ != defaultType(n) {
+	if typ != unknownType && (typ != defaultType(n) || typed[n]) {
 		out = append(out, calendar.NewParam("VALUE", strings.ToUpper(typ)))
 	}
 	for _, p := range params {

@@ -210,6 +210,30 @@ func TestJSONForms(t *testing.T) {
 	}
 }
 
+// RFC 7986 §5.7, §5.10, §5.11, RFC 9073 §6.5, §6.6: some properties have no default type
+// and say in iCalendar which one they have; the others do not.
+func TestTypesWithoutDefault(t *testing.T) {
+	t.Parallel()
+	lines := []string{"CONFERENCE;VALUE=URI;FEATURE=AUDIO:tel:+1", "IMAGE;VALUE=URI:http://x.test/i.png", "STYLED-DESCRIPTION;VALUE=TEXT:<b>x</b>",
+		"STRUCTURED-DATA;VALUE=URI:http://x.test/d", "REFRESH-INTERVAL;VALUE=DURATION:P1D", "URL:http://x.test/"}
+	o := read(t, "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VEVENT\r\nUID:1\r\n"+strings.Join(lines, "\r\n")+"\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+	j, err := FromJSON(ToJSON(o), calendar.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := FromXML(ToXML(o), calendar.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, back := range map[string]*calendar.Object{"jCal": j, "xCal": x} {
+		for _, line := range lines {
+			if text := string(back.Bytes()); !strings.Contains(text, "\r\n"+line+"\r\n") {
+				t.Errorf("%s lacks %s:\n%s", name, line, text)
+			}
+		}
+	}
+}
+
 // How the elements look (RFC 6321 §3).
 func TestXMLForms(t *testing.T) {
 	t.Parallel()

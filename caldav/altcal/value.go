@@ -46,6 +46,10 @@ var defaultTypes = func() map[string]string {
 	return m
 }()
 
+// typed are the properties that have no default: in iCalendar they always say their
+// VALUE (RFC 7986 §5.7, §5.10, §5.11, RFC 9073 §6.5, §6.6).
+var typed = map[string]bool{"REFRESH-INTERVAL": true, "IMAGE": true, "CONFERENCE": true, "STYLED-DESCRIPTION": true, "STRUCTURED-DATA": true}
+
 // defaultType is the type of a property without VALUE; "unknown" where no
 // specification tells.
 func defaultType(name string) string {
