@@ -86,6 +86,34 @@ func TestPutGetDelete(t *testing.T) {
 	})
 }
 
+// A whole calendar defines each time zone once; of zones of the programs' own that have
+// the same name each event keeps the one that it came with.
+func TestZonesOfWholeCalendar(t *testing.T) {
+	t.Parallel()
+	engines(t, func(w *world) {
+		put := func(uid, zone, offset string) {
+			w.t.Helper()
+			def := "BEGIN:VTIMEZONE\r\nTZID:" + zone + "\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\nTZOFFSETFROM:" + offset + "\r\nTZOFFSETTO:" + offset + "\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\nBEGIN:VEVENT"
+			text := strings.Replace(event(uid, "x", "20260105T100000"), "BEGIN:VEVENT", def, 1)
+			w.do("user01", "PUT", cal+uid+".ics", "", strings.Replace(text, "DTSTART:2026", "DTSTART;TZID="+zone+":2026", 1)).want(201)
+		}
+		put("a", "Customized Time Zone", "+0100")
+		put("b", "Customized Time Zone", "+0300")
+		put("c", "Customized Time Zone", "+0100")
+		put("d", "Customized Time Zone", "+0300")
+		put("e", "Europe/Berlin", "+0100")
+		put("f", "Europe/Berlin", "+0200")
+		text := w.do("user01", "GET", cal, "", "").want(200).text
+		for part, n := range map[string]int{"BEGIN:VTIMEZONE": 3, "TZID:Customized Time Zone\r\n": 1, "TZID:Customized Time Zone (2)\r\n": 1, "TZOFFSETTO:+0300": 1,
+			"DTSTART;TZID=Customized Time Zone:": 2, "DTSTART;TZID=Customized Time Zone (2):": 2, "TZID:Europe/Berlin": 1, "DTSTART;TZID=Europe/Berlin:": 2} {
+			if got := strings.Count(text, part); got != n {
+				t.Errorf("%q stands there %d times, want %d", part, got, n)
+			}
+		}
+		w.do("user01", "GET", cal+"b.ics", "", "").want(200, "DTSTART;TZID=Customized Time Zone:")
+	})
+}
+
 // RFC 5545 §3.1: a line may be folded inside of a character. What is stored is folded
 // between them, so the answer has no ETag (RFC 4791 §5.3.4).
 func TestFoldInsideCharacter(t *testing.T) {

@@ -347,7 +347,7 @@ func (q *request) getCalendar() error {
 	if f != formatText {
 		head, end = stream.Begin(nil, whole), stream.End(nil)
 	}
-	zones := map[string]bool{}
+	zones := exportedZones{}
 	wrote := false
 	for o, err := range q.h.db.List(q.ctx, c.CollectionKey, storage.ColumnData) {
 		if err != nil {
@@ -375,12 +375,8 @@ func (q *request) getCalendar() error {
 		}
 		var b []byte
 		for _, k := range obj.Children {
-			if k.Name == "VTIMEZONE" {
-				id := k.Text("TZID")
-				if zones[id] {
-					continue
-				}
-				zones[id] = true
+			if k.Name == "VTIMEZONE" && !zones.take(obj, k) {
+				continue
 			}
 			if f == formatText {
 				b = k.Append(b)
