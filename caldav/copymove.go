@@ -231,12 +231,15 @@ func (q *request) copyProperties(key storage.ObjectKey, f storage.Found) error {
 
 // moveCollection renames a calendar inside of its home.
 func (q *request) moveCollection() error {
-	p, f, _, err := q.destination()
+	p, f, overwrite, err := q.destination()
 	if err != nil {
 		return err
 	}
 	if p.Kind != KindCalendar || f.Home == nil || f.Home.ID != q.found.Home.ID {
 		return precondition(davxml.CCalendarCollectionLocationOK, "a calendar can be renamed inside of its own home only")
+	}
+	if f.Collection != nil && !overwrite { // RFC 4918 §9.9.4
+		return &httpError{status: http.StatusPreconditionFailed, msg: "The destination exists and Overwrite is F."}
 	}
 	if f.Collection != nil {
 		return refused(http.StatusForbidden, davxml.DResourceMustBeNull, "the name is taken")

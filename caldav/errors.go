@@ -97,7 +97,9 @@ func (q *request) fail(err error) {
 	if he.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Basic realm="`+q.h.cfg.Realm+`", charset="UTF-8"`)
 	}
-	if he.status >= 500 {
+	// A destination elsewhere and a full account are the client's doing, a full disk is not.
+	theirs := he.status == http.StatusBadGateway || he.status == http.StatusInsufficientStorage && !errors.Is(err, storage.ErrFull)
+	if he.status >= 500 && !theirs {
 		q.h.cfg.Log.Error("request failed", "method", q.r.Method, "path", q.r.URL.Path, "status", he.status, "error", err, "request", q.requestID())
 	}
 	h.Del("ETag")

@@ -21,6 +21,10 @@ func TestSharedCalendarStays(t *testing.T) {
 		w.do("user01", "GET", work+"one.ics", "", "").want(200)
 		w.do("user02", "DELETE", work+"one.ics", "", "").want(204)
 
+		// RFC 4918 §9.9.4
+		w.do("user01", "MOVE", work, "Destination: "+cal, "").want(403, "resource-must-be-null")
+		w.do("user01", "MOVE", work, "Destination: "+cal+"\nOverwrite: F", "").want(412)
+
 		// What is given on the home holds there.
 		w.acl("user01", home, 200, ace("grant", "user02", "read", "bind", "unbind"))
 		w.do("user02", "MOVE", work, "Destination: "+home+"moved/", "").want(201)
