@@ -12,7 +12,7 @@ import (
 func PlanChange(c Change) (Plan, error) {
 	p, err := planChange(c)
 	if err == nil {
-		p.sentBy(c.SentBy)
+		p.sentBy(c.SentBy, c.Old)
 	}
 	return p, err
 }

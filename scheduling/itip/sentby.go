@@ -35,9 +35,20 @@ func himself(p *calendar.Property) *calendar.Property {
 
 // sentBy names, in what a plan sends, the delegate who made the change, and in
 // the organizer's object too: everybody's copy shows who sent the last change
-// (want 42). What tells nobody anything leaves the object as it came.
-func (p *Plan) sentBy(by calendar.Address) {
-	if by == "" || len(p.Messages) == 0 {
+// (want 42). When the organizer makes it himself, the delegate of the change before,
+// whom his program stores again, is not named any more. What tells nobody anything
+// leaves the object as it came.
+func (p *Plan) sentBy(by calendar.Address, old *calendar.Object) {
+	if len(p.Messages) == 0 {
+		return
+	}
+	if by == "" {
+		if q := organizerLine(old); p.Role == RoleOrganizer && q != nil && q.Param("SENT-BY") != "" {
+			for _, m := range p.Messages {
+				dropSentBy(m.Object, q.Param("SENT-BY"))
+			}
+			p.Rewritten = dropSentBy(p.Store, q.Param("SENT-BY")) || p.Rewritten
+		}
 		return
 	}
 	for _, m := range p.Messages {
@@ -46,4 +57,18 @@ func (p *Plan) sentBy(by calendar.Address) {
 	if org, ok := Organizer(p.Store); ok && p.Role == RoleOrganizer && SpeakFor(p.Store, "REQUEST", org, by) {
 		p.Rewritten = true
 	}
+}
+
+// dropSentBy takes a delegate off the ORGANIZER lines.
+func dropSentBy(o *calendar.Object, by string) (changed bool) {
+	if o == nil {
+		return false
+	}
+	for _, c := range o.Components() {
+		if q := c.Prop("ORGANIZER"); q != nil && q.Param("SENT-BY") == by {
+			q.DelParam("SENT-BY")
+			changed = true
+		}
+	}
+	return changed
 }
