@@ -23,6 +23,7 @@ type step struct {
 	full      bool     // REQUEST with all they have now
 	overrides []string // REQUEST with these overrides alone
 	redundant bool
+	forced    bool   // nothing changed, but somebody wants it sent
 	again     bool   // the CANCEL repeats an earlier one
 	key       string // of a member, to look up what they see
 	inMaster  bool
@@ -230,11 +231,10 @@ func (d *diff) find(force bool, forced map[string]bool) {
 			continue
 		}
 		st.people, st.key = []calendar.Address{p}, k
+		st.forced = f && d.quiet(k, sa != "", sb != "")
+		d.update = d.update || st.kind != KindNew && !st.forced
 		at[sig] = len(d.steps)
 		d.steps = append(d.steps, st)
-		if st.kind != KindNew && !(f && d.quiet(k, sa != "", sb != "")) {
-			d.update = true
-		}
 	}
 }
 
@@ -398,7 +398,7 @@ func (d *diff) messages(opt MessageOptions) []Message {
 			kind = KindChanged
 		}
 		m := newMessage(o, "REQUEST", from, st.people, kind)
-		m.Redundant = st.redundant
+		m.Redundant, m.Forced = st.redundant, st.forced
 		if n := len(out); (st.cancelAll || len(st.cancel) > 0) && n > 0 && out[n-1].Method == "CANCEL" && !m.Redundant {
 			out[n-1].Before = d.between(st)
 		}

@@ -187,6 +187,9 @@ type Message struct {
 	// follows, and a state without components when they know of nothing then.
 	Before *calendar.Object
 
+	// Forced: it goes out although nothing changed for its recipients (RFC 6638 §7.2).
+	Forced bool
+
 	// Redundant: another message of the same plan already tells the recipient
 	// everything (a CANCEL of the instances that a new EXDATE takes out). Local
 	// copies need it; a transport that shows messages to people may drop it.
