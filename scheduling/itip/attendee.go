@@ -231,10 +231,8 @@ func mergeOwn(a *series, base *calendar.Component, b *series, n *calendar.Compon
 	if a.timing(base) != b.timing(n) {
 		return refuse("an attendee cannot change the time of an event")
 	}
-	for _, name := range []string{"RRULE", "RDATE", "EXRULE"} {
-		if !slices.Equal(ruleTexts(a, base, name), ruleTexts(b, n, name)) {
-			return refuse("an attendee cannot change how an event recurs")
-		}
+	if !sameRules(a, base, b, n, "RRULE") || !sameRules(a, base, b, n, "EXRULE") || !slices.Equal(extraDates(a, base), extraDates(b, n)) {
+		return refuse("an attendee cannot change how an event recurs")
 	}
 	if err := mergePeople(base, n, by); err != nil {
 		return err
@@ -297,14 +295,11 @@ func completeTodo(base, n *calendar.Component, by calendar.AddressSet) {
 	}
 }
 
-func ruleTexts(s *series, c *calendar.Component, name string) []string {
+// extraDates are those of RDATE.
+func extraDates(s *series, c *calendar.Component) []string {
 	var out []string
-	for _, p := range c.All(name) {
-		if name == "RDATE" {
-			out = append(out, s.dates(p)...)
-		} else {
-			out = append(out, ruleText(p))
-		}
+	for _, p := range c.All("RDATE") {
+		out = append(out, s.dates(p)...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -3,7 +3,6 @@ package itip
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kalends/kalends/caldav/calendar"
 )
@@ -38,7 +37,7 @@ func (s *series) canon(c *calendar.Component) []field {
 		case bookkeeping[n] || !travels(c.Name, p):
 		case n == "DTSTART" || n == "DTEND" || n == "DURATION" || n == "DUE":
 		case n == "RRULE" || n == "EXRULE":
-			out = append(out, field{n, ruleText(p)})
+			out = append(out, field{n, s.ruleText(c, p)})
 		case n == "RDATE":
 			lists[n] = append(lists[n], s.dates(p)...)
 		case n == "CATEGORIES" || n == "RESOURCES":
@@ -162,13 +161,6 @@ func (s *series) timing(c *calendar.Component) string {
 	return b.String()
 }
 
-func ruleText(p *calendar.Property) string {
-	if r, err := calendar.ParseRule(strings.TrimSpace(p.Value())); err == nil {
-		return r.String()
-	}
-	return strings.ToUpper(strings.TrimSpace(p.Value()))
-}
-
 // dates are the keys of an RDATE; a period keeps its end as written.
 func (s *series) dates(p *calendar.Property) []string {
 	ps, err := calendar.ParsePeriods(p)
@@ -281,56 +273,14 @@ func rescheduled(a *series, ac *calendar.Component, b *series, bc *calendar.Comp
 		return true
 	}
 	for i := range ar {
-		if ruleText(ar[i]) != ruleText(br[i]) && !a.cutsShort(ac, ar[i], br[i]) {
+		if a.ruleText(ac, ar[i]) != b.ruleText(bc, br[i]) && !a.cutsShort(ac, ar[i], br[i]) {
 			return true
 		}
 	}
-	dates := func(s *series, c *calendar.Component, name string) []string {
-		var out []string
-		for _, p := range c.All(name) {
-			out = append(out, s.dates(p)...)
-		}
-		slices.Sort(out)
-		return slices.Compact(out)
-	}
-	old := dates(a, ac, "RDATE")
-	for _, d := range dates(b, bc, "RDATE") {
+	old := extraDates(a, ac)
+	for _, d := range extraDates(b, bc) {
 		if !slices.Contains(old, d) {
 			return true
-		}
-	}
-	return false
-}
-
-// cutsShort tells whether the rule new is old with an earlier end: all that
-// takes place under new took place at the same time under old.
-func (s *series) cutsShort(c *calendar.Component, old, new *calendar.Property) bool {
-	a, err := calendar.ParseRule(strings.TrimSpace(old.Value()))
-	if err != nil {
-		return false
-	}
-	b, err := calendar.ParseRule(strings.TrimSpace(new.Value()))
-	if err != nil {
-		return false
-	}
-	ac, bc := *a, *b
-	ac.Count, ac.Until, bc.Count, bc.Until = 0, calendar.DateTime{}, 0, calendar.DateTime{}
-	if ac.String() != bc.String() {
-		return false
-	}
-	switch {
-	case b.Count == 0 && b.Until.IsZero():
-		return false
-	case a.Count == 0 && a.Until.IsZero():
-		return true
-	case a.Count > 0 && b.Count > 0:
-		return b.Count <= a.Count
-	case !a.Until.IsZero() && !b.Until.IsZero():
-		return !s.instant(b.Until).After(s.instant(a.Until))
-	case a.Count > 0 && s.master == c: // COUNT became UNTIL: does anything of old lie behind it?
-		probe := read(&calendar.Object{Component: &calendar.Component{Name: "VCALENDAR", Children: append(zonesOf(s.o), c)}})
-		for _, err := range probe.o.Instances(probe.z, s.instant(b.Until).Add(time.Second), time.Time{}, probe.budget) {
-			return err == nil
 		}
 	}
 	return false
@@ -370,6 +320,9 @@ func fieldChanges(instance string, a *series, ac *calendar.Component, b *series,
 			continue
 		}
 		fc := FieldChange{Instance: instance, Field: strings.ToLower(n), Old: shown(ac, n), New: shown(bc, n)}
+		if n == "RRULE" && fc.Old == fc.New { // it means other days since DTSTART is another
+			continue
+		}
 		if n == "DTSTART" && fc.Old == fc.New { // the end moved
 			fc.Field = "dtend"
 			for _, e := range []string{"DTEND", "DURATION", "DUE"} {

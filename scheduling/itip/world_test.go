@@ -277,7 +277,7 @@ func normalComponent(s *series, c *calendar.Component, indent string) string {
 			}
 			continue
 		case "RRULE":
-			v = ruleText(p)
+			v = read(nil).ruleText(nil, p)
 		}
 		var ps []string
 		for _, q := range p.Params() {
