@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestEveryScenarioNamesItsSource: there are at least 150 scenarios, the head of
-// each names the RFC section, want, abuse case or design rule that it shows, and
+// TestEveryScenarioNamesItsSource: there are at least 150 scenarios, each
+// number stands for one, the head of each names the RFC section, want, abuse case or design rule that it shows, and
 // each want of scheduling has one that is played on both engines.
 func TestEveryScenarioNamesItsSource(t *testing.T) {
 	t.Parallel()
@@ -27,8 +27,14 @@ func TestEveryScenarioNamesItsSource(t *testing.T) {
 	}
 	want := regexp.MustCompile(`(?i)want (\d+)`)
 	source := regexp.MustCompile(`(?i)RFC \d+ §|RFC \d{4}|want \d+|abuse A\d+|design|ischedule`)
-	shown := map[int]bool{}
+	shown, numbered := map[int]bool{}, map[string]string{}
 	for _, f := range files {
+		if n, _, ok := strings.Cut(filepath.Base(f), "-"); ok && strings.Trim(n, "0123456789") == "" {
+			if numbered[n] != "" {
+				t.Errorf("%s and %s have one number", numbered[n], f)
+			}
+			numbered[n] = f
+		}
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
