@@ -146,26 +146,6 @@ func zoneText(ctx context.Context, db *storage.DB, cfg *Config, domain string) (
 	return b.String(), nil
 }
 
-// DNSHints are the records to publish for all our domains, one a line, for the
-// administrators' page. Domains that cannot be read are left out.
-func DNSHints(ctx context.Context, db *storage.DB, cfg *Config) []string {
-	domains, err := db.ListDomains(ctx)
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, d := range domains {
-		records, err := dnsRecords(ctx, db, cfg, d.Name)
-		if err != nil {
-			continue
-		}
-		for _, r := range records {
-			out = append(out, r.Line())
-		}
-	}
-	return out
-}
-
 // DomainInfo describes one of our domains.
 type DomainInfo struct {
 	Name     string `json:"name"`

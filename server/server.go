@@ -181,7 +181,7 @@ func assemble(ctx context.Context, cfg *Config, db *storage.DB, log *slog.Logger
 	pages, err := web.New(db, s.sched, web.Config{
 		Secret: secret, Auth: people, Hash: auth.Hash, NewAppPassword: auth.NewAppPassword, ExternalURL: s.externalURL, RemoteAddr: remote, RequestID: RequestID,
 		Refusals: web.Refusals{Denied: auth.ErrDenied, Slow: auth.ErrSlow}, Now: time.Now, Log: log,
-		DNSHints: func(ctx context.Context) []string { return DNSHints(ctx, db, cfg) },
+		DNSHints: func(ctx context.Context) ([]string, error) { return DNSHints(ctx, db, cfg, s.fed.out.Resolver) },
 	})
 	if err != nil {
 		return nil, err

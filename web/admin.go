@@ -20,6 +20,7 @@ import (
 type adminPage struct {
 	Domains []adminDomain
 	Hints   []string
+	Unknown string // why it is not known of all records whether they are there
 	Queue   []queueDomain
 	Audit   []auditLine
 }
@@ -49,7 +50,11 @@ type auditLine struct {
 const maxQueue = 500
 
 func (q *request) adminOverview() error {
-	p := adminPage{Hints: q.s.cfg.DNSHints(q.ctx)}
+	var p adminPage
+	var unknown error
+	if p.Hints, unknown = q.s.cfg.DNSHints(q.ctx); unknown != nil {
+		p.Unknown = oneLine(unknown.Error(), 300)
+	}
 	domains, err := q.s.db.ListDomains(q.ctx)
 	if err != nil {
 		return err

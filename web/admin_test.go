@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,7 +17,7 @@ import (
 func TestAdmin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.hints = []string{"_ischedules._tcp.alpha.test SRV is missing"}
+	w.hints, w.hintsFail = []string{"_ischedules._tcp.alpha.test SRV is missing"}, errors.New("alpha.test TXT: time out")
 	alice := w.account("alice", nil)
 	w.account("bob", func(a *storage.Account) { a.Disabled = true })
 	w.account("root", func(a *storage.Account) { a.Rights = storage.RightAdmin; a.Emails = nil })
@@ -43,7 +44,7 @@ func TestAdmin(t *testing.T) {
 
 	b := w.signedIn("root")
 	pages := map[string][]string{
-		"/admin":                        {"alpha.test", "_ischedules._tcp.alpha.test SRV is missing", "beta.test", "mail.test"},
+		"/admin":                        {"alpha.test", "_ischedules._tcp.alpha.test SRV is missing", "Not all records could be looked up", "alpha.test TXT: time out", "beta.test", "mail.test"},
 		"/admin/accounts":               {"alice", "bob", "disabled", "admin", "alice@alpha.test"},
 		"/admin/accounts?q=ali":         {"alice@alpha.test"},
 		"/admin/queue":                  {"carol@beta.test", "from alice", "Give up"},

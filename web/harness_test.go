@@ -44,14 +44,15 @@ func (p *plainAuth) Check(_ context.Context, a *storage.Account, _, password str
 
 // world is an installation with pages, seen through browsers.
 type world struct {
-	t     *testing.T
-	db    *storage.DB
-	sched *scheduling.Service
-	auth  *plainAuth
-	srv   *httptest.Server
-	now   atomic.Pointer[time.Time]
-	url   string // as Config.ExternalURL gives it; "" is the server's own
-	hints []string
+	t         *testing.T
+	db        *storage.DB
+	sched     *scheduling.Service
+	auth      *plainAuth
+	srv       *httptest.Server
+	now       atomic.Pointer[time.Time]
+	url       string // as Config.ExternalURL gives it; "" is the server's own
+	hints     []string
+	hintsFail error
 }
 
 // friday is a week in which nothing odd happens to clocks.
@@ -87,7 +88,7 @@ func newWorld(t *testing.T) *world {
 			return "http://" + r.Host
 		},
 		RequestID: func(context.Context) string { return "request-0815" },
-		DNSHints:  func(context.Context) []string { return w.hints },
+		DNSHints:  func(context.Context) ([]string, error) { return w.hints, w.hintsFail },
 		Now:       clock, Log: log})
 	if err != nil {
 		t.Fatal(err)

@@ -32,13 +32,15 @@ type Config struct {
 	Refusals       Refusals
 	Hash           func(password string) (string, error)
 	NewAppPassword func() (password, hash string, err error)
-	ExternalURL    func(*http.Request) string         // scheme://host without a final slash
-	RemoteAddr     func(*http.Request) netip.Addr     // who asks, behind trusted proxies
-	RequestID      func(context.Context) string       // "" when there is none
-	DNSHints       func(ctx context.Context) []string // for administrators: records that are missing
-	Limits         calendar.Limits                    // of stored objects that are parsed
-	Now            func() time.Time                   // time.Now
-	Log            *slog.Logger                       // slog.Default()
+	ExternalURL    func(*http.Request) string     // scheme://host without a final slash
+	RemoteAddr     func(*http.Request) netip.Addr // who asks, behind trusted proxies
+	RequestID      func(context.Context) string   // "" when there is none
+	// DNSHints are, for administrators, the records that are missing in the DNS. An
+	// error says that it could not be asked for all.
+	DNSHints func(context.Context) ([]string, error)
+	Limits   calendar.Limits  // of stored objects that are parsed
+	Now      func() time.Time // time.Now
+	Log      *slog.Logger     // slog.Default()
 }
 
 // site is the handler with what it needs.
@@ -77,7 +79,7 @@ func New(db *storage.DB, sched *scheduling.Service, cfg Config) (http.Handler, e
 		cfg.RequestID = func(context.Context) string { return "" }
 	}
 	if cfg.DNSHints == nil {
-		cfg.DNSHints = func(context.Context) []string { return nil }
+		cfg.DNSHints = func(context.Context) ([]string, error) { return nil, nil }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
