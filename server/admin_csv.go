@@ -288,7 +288,11 @@ func (a *Admin) ImportUsers(ctx context.Context, r io.Reader) (ImportResult, err
 		return ImportResult{}, err
 	}
 	res := ImportResult{Created: created, Changed: changed, Unchanged: len(rows) - created - changed}
-	return res, a.audit(ctx, "user.import", fmt.Sprintf("%d accounts", len(rows)), fmt.Sprintf("%d created, %d changed", created, changed))
+	of := "1 account"
+	if len(rows) != 1 {
+		of = fmt.Sprintf("%d accounts", len(rows))
+	}
+	return res, a.audit(ctx, "user.import", of, fmt.Sprintf("%d created, %d changed", created, changed))
 }
 
 // checkAgainst finds what is taken by accounts that the row is not about.

@@ -130,7 +130,7 @@ func TestImportKeepsVerifiers(t *testing.T) {
 		t.Error("bob's password did not change")
 	}
 	trail, err := a.db.AuditTrail(ctx, 10)
-	if err != nil || len(trail) != 2 || trail[0].Action != "user.import" || trail[0].Actor != "test" {
+	if err != nil || len(trail) != 2 || trail[0].Action != "user.import" || trail[0].Subject != "2 accounts" || trail[0].Actor != "test" {
 		t.Errorf("audit trail %+v, %v", trail, err)
 	}
 }
