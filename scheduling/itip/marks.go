@@ -41,6 +41,11 @@ func (d *diff) marks(ch Change) Marks {
 		moved(i.key, i.old, i.new)
 	}
 	for _, k := range d.b.future {
+		if d.a.over[k] == nil { // it goes on from what moved the instances up to now
+			if st := ch.Marks.moved(strings.TrimSuffix(k, "+")); st != (Stamp{}) {
+				m.Moved[k] = st // not nil: st is of it
+			}
+		}
 		moved(k, d.a.effective(k, d.b.ids[k]), d.b.over[k])
 	}
 	oldest(m.Moved, maxMarks)
