@@ -232,7 +232,7 @@ func TestKeysInTheDNS(t *testing.T) {
 	o := newOutside(t, domain)
 	activate := func(force bool) error {
 		t.Helper()
-		o.a.cfg.DNSResolver = List{discovertest.Start(t, o.world).Addr()}
+		o.a.cfg.DNSResolver = List{o.dns(t)}
 		_, err := o.a.ActivateKey(ctx, domain, PurposeCalendar, force)
 		return err
 	}
@@ -313,7 +313,7 @@ func TestServerLooksForNextKey(t *testing.T) {
 	}
 	o.publish(t, "a.test")
 	cfg := o.a.cfg
-	cfg.DNSResolver = List{discovertest.Start(t, o.world).Addr()}
+	cfg.DNSResolver = List{o.dns(t)}
 	s, err := assemble(t.Context(), &cfg, o.a.db, o.a.log)
 	if err != nil {
 		t.Fatal(err)

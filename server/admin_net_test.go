@@ -108,12 +108,19 @@ func (o *outsideWorld) publish(t *testing.T, domain string) {
 	}
 }
 
+// dns starts a name server with the DNS as it is now. Its records are its own: it may
+// still answer somebody when they have changed.
+func (o *outsideWorld) dns(t *testing.T) (address string) {
+	t.Helper()
+	w := o.world
+	w.SRV, w.TXT, w.Addr = maps.Clone(w.SRV), maps.Clone(w.TXT), maps.Clone(w.Addr)
+	return discovertest.Start(t, w).Addr()
+}
+
 // doctor asks with the DNS as it is now.
 func (o *outsideWorld) doctor(t *testing.T, domain string) []Finding {
 	t.Helper()
-	w := o.world // of its own: the server before may still answer somebody
-	w.SRV, w.TXT = maps.Clone(w.SRV), maps.Clone(w.TXT)
-	o.a.cfg.DNSResolver = List{discovertest.Start(t, w).Addr()}
+	o.a.cfg.DNSResolver = List{o.dns(t)}
 	found, err := o.a.Doctor(t.Context(), domain)
 	if err != nil {
 		t.Fatal(err)
@@ -330,7 +337,7 @@ func TestImportAccount(t *testing.T) {
 		}
 	}
 	us := newAdmin(t, func(c *Config) {
-		c.DNSResolver = List{discovertest.Start(t, o.world).Addr()}
+		c.DNSResolver = List{o.dns(t)}
 		c.ExtraCA, c.DialAllow = o.a.cfg.ExtraCA, o.a.cfg.DialAllow
 	})
 	if _, _, err := us.AddUser(ctx, UserSpec{Name: "bob"}); err != nil {
