@@ -328,6 +328,17 @@ func (w *world) compare(e *event, o *calendar.Object, p *person, last map[string
 		}
 	}
 	theirs, his := instances(o, p, true), instances(have, p, false)
+	if one := his[""]; one != nil && o != nil && o.Master() != nil && !listed(o.Master(), p) {
+		// A rest of one instance, moved to a day that its rule does not know, is no
+		// series in his copy, and has no name there.
+		for k, s := range theirs {
+			if k != "" && s.start == one.start {
+				delete(theirs, k)
+				theirs[""] = s
+				break
+			}
+		}
+	}
 	if _, gone := p.left[e.uid]; gone {
 		// Who threw something away has declined it, or never answered; it may
 		// stay away.
