@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,33 +63,30 @@ func DNSHints(ctx context.Context, db *storage.DB, cfg *Config, resolver *discov
 }
 
 // isThere tells whether the DNS has a record as it should be.
-func isThere(ctx context.Context, cfg *Config, resolver *discover.Resolver, want DNSRecord) (bool, error) {
+func isThere(ctx context.Context, cfg *Config, resolver *discover.Resolver, want DNSRecord) (there bool, err error) {
 	name := strings.TrimSuffix(want.Name, ".")
-	var found bool
-	var err error
-	if want.Type == "SRV" {
+	selector, domain, isKey := strings.Cut(name, "._domainkey.")
+	switch {
+	case want.Type == "SRV":
 		var got []discover.SRV
 		got, _, err = resolver.LookupSRV(ctx, name)
 		host, port, _ := endpoint(cfg)
-		for _, r := range got {
-			found = found || r.Target == host && int(r.Port) == port
+		there = slices.ContainsFunc(got, func(r discover.SRV) bool { return r.Target == host && int(r.Port) == port })
+	case isKey:
+		key, e := dkim.ParseKeyRecord(strings.Join(want.Data, ""))
+		if e != nil {
+			return true, nil // revoked: it may be there or not
 		}
-	} else {
+		var texts []string
+		texts, err = publishedBy(resolver)(ctx, domain, selector)
+		there = showsKey(texts, key.Key)
+	default:
 		var got [][]string
 		got, _, err = resolver.LookupTXT(ctx, name)
-		if path, ok := strings.CutPrefix(want.Data[0], "path="); ok {
-			found = discover.TXTPath(got) == path
-		} else if key, e := dkim.ParseKeyRecord(strings.Join(want.Data, "")); e != nil {
-			return true, nil // revoked: it may be there or not
-		} else {
-			for _, text := range got {
-				rec, e := dkim.ParseKeyRecord(strings.Join(text, ""))
-				found = found || e == nil && rec.Key.Equal(key.Key)
-			}
-		}
+		there = "path="+discover.TXTPath(got) == want.Data[0]
 	}
 	if errors.Is(err, discover.ErrNotFound) {
 		return false, nil
 	}
-	return found, err
+	return there, err
 }

@@ -470,10 +470,13 @@ func isPublished(ctx context.Context, k storage.Key, published Published) bool {
 	if err != nil {
 		return false
 	}
-	for _, t := range texts {
-		if rec, err := dkim.ParseKeyRecord(t); err == nil && rec.Key.Equal(s.Public()) {
-			return true
-		}
-	}
-	return false
+	return showsKey(texts, s.Public())
+}
+
+// showsKey tells whether a public key is among published records.
+func showsKey(texts []string, key crypto.PublicKey) bool {
+	return slices.ContainsFunc(texts, func(t string) bool {
+		rec, err := dkim.ParseKeyRecord(t)
+		return err == nil && rec.Key.Equal(key)
+	})
 }
