@@ -122,8 +122,10 @@ func (s *Service) AnswerFreeBusy(ctx context.Context, in Inbound) ([]RecipientRe
 		s.cfg.Log.Info("free/busy question", "from", string(in.Originator), "about", string(a), "status", r.Status, "proof", in.Proof.Domain)
 	}
 	// Whoever is asked about may see by whom (abuse A45); an answer does not wait
-	// for a database that cannot write just now.
-	if err := s.db.NoteBusyQuestion(ctx, in.Originator.Domain(), in.Originator.Email(), told); err != nil {
+	// long for a database that cannot write just now.
+	noting, cancel := context.WithTimeout(ctx, noteTime)
+	defer cancel()
+	if err := s.db.NoteBusyQuestion(noting, in.Originator.Domain(), in.Originator.Email(), told); err != nil {
 		s.cfg.Log.Warn("who asked for busy times could not be noted", "from", string(in.Originator), "error", err)
 	}
 	return out, nil
@@ -154,6 +156,9 @@ func questionFor(o *calendar.Object, as []calendar.Address) *calendar.Object {
 
 // shownAhead is how far ahead other domains see busy time (ischedule.md §5).
 const shownAhead = 62 * 24 * time.Hour
+
+// noteTime is how long an answer may wait for the note of who asked.
+const noteTime = time.Second
 
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {

@@ -301,11 +301,11 @@ func (d *delivery) apply(ctx context.Context, m itip.Message, r storage.Recipien
 		c.touched = c.touched || c.extra.Replies[k] != st
 		c.extra.Replies[k] = st
 	}
-	// A refresh tells of other people's answers; what else it brings along was
-	// told before (a SEQUENCE that rose with the change of one instance).
 	if m.Forced && out.Inbox == nil && c.view != nil && delivered(out.Status) == "1.2" { // RFC 6638 §7.2: it shows there alone
 		out.Inbox = m.Object
 	}
+	// A refresh tells of other people's answers; what else it brings along was
+	// told before (a SEQUENCE that rose with the change of one instance).
 	if out.Inbox != nil && r.Inbox.ID != 0 && !automatic(r.Account) && m.Kind != itip.KindRefreshed {
 		key := storage.ObjectKey{CollectionKey: r.Inbox, Name: d.s.newID() + ".ics"}
 		w, err := d.row(storage.Object{ObjectKey: key, Created: micros(d.now)}, out.Inbox, itip.RoleNone)
