@@ -162,7 +162,7 @@ func init() {
 		})},
 		// RFC 6578, ctag, RFC 5995
 		davxml.DSyncToken: {on: synced | homes, has: hasToken, write: text(tokenOf)},
-		davxml.CSGetCTag:  {on: synced | homes, has: hasToken, write: text(tokenOf)},
+		davxml.CSGetCTag:  {on: synced | homes, has: hasToken, write: text(ctagOf)},
 		davxml.DAddMember: {on: calendars, write: href(func(q *request, r *resource) string { return r.href() + "?action=add-member" })},
 		// RFC 4791 §5.2, §6.2
 		davxml.CCalendarHomeSet: {on: principals, has: hasHome, write: href(func(q *request, r *resource) string { return homePath(r.home) })},

@@ -1,10 +1,12 @@
 package caldav
 
 import (
-	"encoding/base64"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,9 +18,14 @@ import (
 // collections that come, go or change their properties, and the token of each
 // collection that the user may read, so that a change of any of them shows
 // without a common sequence that all writers would have to share.
+//
+//	urn:kalends:home:HOME{/NAME/[!]COLLECTION}
+//
+// HOME and COLLECTION are the tokens without what they have in common, NAME is
+// percent-encoded, and they stand in the order of the names.
 const homeTokenPrefix = "urn:kalends:home:"
 
-// homeToken maps homeTokenKey to the collection's token; homeItself is the
+// homeToken maps the name of a collection to its token; homeItself is the
 // home's. untold stands before a token when a page ended before the change of
 // the collection's properties was told.
 type homeToken map[string]string
@@ -28,11 +35,21 @@ const (
 	untold     = "!"
 )
 
-func homeTokenKey(c *storage.Collection) string { return itoa(int(c.ID)) + " " + c.Name }
-
 func (t homeToken) String() string {
-	b, _ := json.Marshal(t)
-	return homeTokenPrefix + base64.RawURLEncoding.EncodeToString(b)
+	b := make([]byte, 0, len(homeTokenPrefix)+48*len(t))
+	b = append(append(b, homeTokenPrefix...), strings.TrimPrefix(t[homeItself], storage.TokenPrefix)...)
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if name == homeItself {
+			continue
+		}
+		token, pending := strings.CutPrefix(t[name], untold)
+		b = append(append(append(b, '/'), url.PathEscape(name)...), '/')
+		if pending {
+			b = append(b, untold...)
+		}
+		b = append(b, strings.TrimPrefix(token, storage.TokenPrefix)...)
+	}
+	return string(b)
 }
 
 func readHomeToken(s string) (homeToken, bool) {
@@ -40,19 +57,31 @@ func readHomeToken(s string) (homeToken, bool) {
 	if !ok {
 		return nil, false
 	}
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
+	parts := strings.Split(text, "/")
+	t := homeToken{homeItself: storage.TokenPrefix + parts[0]}
+	if !storage.IsToken(t[homeItself]) {
 		return nil, false
 	}
-	var t homeToken
-	return t, json.Unmarshal(b, &t) == nil && t[homeItself] != ""
+	for ; len(parts) > 2; parts = parts[2:] {
+		name, err := url.PathUnescape(parts[1])
+		short, pending := strings.CutPrefix(parts[2], untold)
+		token := storage.TokenPrefix + short
+		if err != nil || !storage.IsToken(token) {
+			return nil, false
+		}
+		if t[name] = token; pending {
+			t[name] = untold + token
+		}
+	}
+	// What is not written as we write it is not ours.
+	return t, len(parts) == 1 && t.String() == s
 }
 
 // hasToken: a home that is only listed, not asked itself, is read without its
 // collections and has no token there.
 func hasToken(_ *request, r *resource) bool { return r.path.Kind != KindHome || r.sister != nil }
 
-// tokenOf is DAV:sync-token, and the ctag, which changes when it does.
+// tokenOf is DAV:sync-token.
 func tokenOf(q *request, r *resource) string {
 	if r.token != "" { // asked for by both names
 		return r.token
@@ -67,11 +96,21 @@ func tokenOf(q *request, r *resource) string {
 		case c.Kind == storage.CollectionHome:
 			t[homeItself] = c.Token()
 		case !c.Deleting && looks(kindFor(c), q.privilegesIn(&q.found, c)):
-			t[homeTokenKey(c)] = c.Token()
+			t[c.Name] = c.Token()
 		}
 	}
 	r.token = t.String()
 	return r.token
+}
+
+// ctagOf changes when the sync token does, and is it where that is short.
+func ctagOf(q *request, r *resource) string {
+	token := tokenOf(q, r)
+	if r.path.Kind != KindHome {
+		return token
+	}
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:16])
 }
 
 // syncHome answers sync-collection on a home: level 1 lists the home and its
@@ -117,7 +156,7 @@ func (q *request) syncHome(rep *davxml.SyncCollection) error {
 			continue // to who has seen it before it is gone
 		}
 		names[r.col.Name] = true
-		was, known := old[homeTokenKey(r.col)]
+		was, known := old[r.col.Name]
 		was, pending := strings.CutPrefix(was, untold)
 		if err := s.collection(r, was, known, pending || touched[r.col.Name]); err != nil {
 			if errors.Is(err, storage.ErrBadToken) && s.m.Sent() == 0 {
@@ -126,8 +165,8 @@ func (q *request) syncHome(rep *davxml.SyncCollection) error {
 			return q.abort(s.m, err)
 		}
 	}
-	for key := range old {
-		if _, name, ok := strings.Cut(key, " "); ok && !names[name] {
+	for name := range old {
+		if name != homeItself && !names[name] {
 			s.m.Status(collectionPath(q.found.Home, name), http.StatusNotFound, davxml.Name{}, "")
 		}
 	}
@@ -142,15 +181,9 @@ func (q *request) syncHome(rep *davxml.SyncCollection) error {
 // collection: which members went with the former one nobody can say any more, and
 // who knows them has to begin anew.
 func (t homeToken) replaced(list []*resource) bool {
-	ids := map[string]string{}
-	for key := range t {
-		if id, name, ok := strings.Cut(key, " "); ok {
-			ids[name] = id
-		}
-	}
 	return slices.ContainsFunc(list, func(r *resource) bool {
-		id, known := ids[r.col.Name]
-		return known && id != itoa(int(r.col.ID))
+		was, known := t[r.col.Name]
+		return known && !r.col.Knows(strings.TrimPrefix(was, untold))
 	})
 }
 
@@ -166,17 +199,17 @@ type homeSync struct {
 
 // collection tells what is new of one collection since its token was.
 func (s *homeSync) collection(r *resource, was string, known, touched bool) error {
-	key := homeTokenKey(r.col)
+	name := r.col.Name
 	if known && !touched && was == r.col.Token() {
-		s.next[key] = was
+		s.next[name] = was
 		return nil
 	}
 	if s.rep.Limit > 0 && s.count >= s.rep.Limit {
 		s.truncated = true
 		if known {
-			s.next[key] = was
+			s.next[name] = was
 			if touched {
-				s.next[key] = untold + was
+				s.next[name] = untold + was
 			}
 		}
 		return nil
@@ -184,7 +217,7 @@ func (s *homeSync) collection(r *resource, was string, known, touched bool) erro
 	s.count++
 	s.q.respond(s.m, r, &s.rep.PropSpec)
 	if s.rep.Level != davxml.SyncInfinite {
-		s.next[key] = r.col.Token()
+		s.next[name] = r.col.Token()
 		return nil
 	}
 	limit := 0
@@ -201,7 +234,7 @@ func (s *homeSync) collection(r *resource, was string, known, touched bool) erro
 		return err
 	}
 	s.count += len(set.Changes)
-	s.next[key] = set.Token
+	s.next[name] = set.Token
 	s.truncated = s.truncated || set.Truncated
 	return nil
 }

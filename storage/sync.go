@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// A sync token (RFC 6578 §3.2) names a change of one collection: the nonce
+// TokenPrefix begins each token of a collection. A sync token (RFC 6578 §3.2) names a change of one collection: the nonce
 // that the collection was born with, the number of the change, and the random
 // tag of its journal row, by which the token of a database that was restored
 // or cloned is recognized. The token of an initial synchronization that goes
 // on also has the name that it has come to.
 //
 //	urn:kalends:sync:NONCE-SEQ-TAG[-NAME in base64url]
-const tokenPrefix = "urn:kalends:sync:"
+const TokenPrefix = "urn:kalends:sync:"
 
 type syncToken struct {
 	nonce, tag string
@@ -27,8 +27,8 @@ type syncToken struct {
 }
 
 func (t *syncToken) String() string {
-	b := make([]byte, 0, len(tokenPrefix)+len(t.nonce)+len(t.tag)+24)
-	b = append(append(append(b, tokenPrefix...), t.nonce...), '-')
+	b := make([]byte, 0, len(TokenPrefix)+len(t.nonce)+len(t.tag)+24)
+	b = append(append(append(b, TokenPrefix...), t.nonce...), '-')
 	b = append(append(strconv.AppendInt(b, t.seq, 10), '-'), t.tag...)
 	if t.initial {
 		b = base64.RawURLEncoding.AppendEncode(append(b, '-'), []byte(t.after))
@@ -39,7 +39,7 @@ func (t *syncToken) String() string {
 // parseToken reads a token; everything it does not like is ErrBadToken.
 func parseToken(s string) (t syncToken, err error) {
 	bad := fmt.Errorf("%w: malformed", ErrBadToken)
-	rest, ok := strings.CutPrefix(s, tokenPrefix)
+	rest, ok := strings.CutPrefix(s, TokenPrefix)
 	if !ok || len(rest) > 4096 {
 		return t, bad
 	}
@@ -74,6 +74,19 @@ func plainToken(t syncToken) error {
 // Token is the sync token of the collection's state, also its CTag.
 func (c *Collection) Token() string {
 	return (&syncToken{nonce: c.Nonce, seq: c.Seq, tag: c.Tag}).String()
+}
+
+// IsToken tells whether s is written as the token of a collection.
+func IsToken(s string) bool {
+	_, err := parseToken(s)
+	return err == nil
+}
+
+// Knows tells whether a token is of this collection, not of another one that had
+// its name.
+func (c *Collection) Knows(token string) bool {
+	t, err := parseToken(token)
+	return err == nil && t.nonce == c.Nonce
 }
 
 // Changes tells what has changed in a collection since token; "" asks for
