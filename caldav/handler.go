@@ -325,8 +325,13 @@ func (q *request) prefers(what string) bool {
 // multistatus starts a streamed 207.
 func (q *request) multistatus() *davxml.Multistatus {
 	minimal := q.multistatusHeader()
-	return davxml.NewMultistatus(&statusWriter{w: q.w, status: http.StatusMultiStatus, tracing: q.tracing}, davxml.Options{Minimal: minimal})
+	return davxml.NewMultistatus(&statusWriter{w: q.w, status: http.StatusMultiStatus, tracing: q.tracing},
+		davxml.Options{Minimal: minimal, Whole: q.length})
 }
+
+// length says how long an answer is that is written at once: net/http would send
+// it in chunks, and a program would have to wait for the last one.
+func (q *request) length(octets int) { q.w.Header().Set("Content-Length", itoa(octets)) }
 
 // multistatusHeader sets the header fields of a multistatus and tells whether
 // it shall be a minimal one.

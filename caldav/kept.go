@@ -116,6 +116,7 @@ func (q *request) poll() error {
 	now := stateOf{q.found.Home.Version, q.found.Home.Modified, q.found.Contents.Number}
 	if text := q.h.kept.get(asked, now); text != nil {
 		q.multistatusHeader()
+		q.length(len(text))
 		q.w.WriteHeader(http.StatusMultiStatus)
 		_, err := q.w.Write(text)
 		return ignoreWrite(err)

@@ -16,6 +16,9 @@ type Options struct {
 	Threshold int
 	// Flush, when not nil, is called after each such write.
 	Flush func()
+	// Whole is called before all of the document is written at once, with its
+	// number of octets.
+	Whole func(octets int)
 }
 
 // Multistatus writes a DAV:multistatus document (RFC 4918 §13) and streams it:
@@ -142,6 +145,9 @@ func (m *Multistatus) Close() error {
 	m.b.closeTo(0)
 	if m.b.err == nil {
 		m.b.buf = append(m.b.buf, '\n')
+		if m.sent == 0 && m.opt.Whole != nil {
+			m.opt.Whole(len(m.b.buf))
+		}
 		m.write()
 	}
 	err := m.b.err

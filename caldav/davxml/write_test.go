@@ -489,3 +489,26 @@ func BenchmarkMultistatus10000(b *testing.B) {
 		})
 	}
 }
+
+// A document that is written at once says before how long it is; one that is
+// streamed does not.
+func TestMultistatusWhole(t *testing.T) {
+	for _, members := range []int{1, 100} {
+		var out strings.Builder
+		whole := -1
+		m := NewMultistatus(&out, Options{Threshold: 1000, Whole: func(octets int) {
+			if whole = octets; out.Len() != 0 {
+				t.Errorf("%d members: told after %d octets", members, out.Len())
+			}
+		}})
+		for range members {
+			m.Status("/a", 404, Name{}, "")
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[int]int{1: out.Len(), 100: -1}[members]; whole != want {
+			t.Errorf("%d members in %d octets: told %d", members, out.Len(), whole)
+		}
+	}
+}
