@@ -74,3 +74,49 @@ func Explain(db *DB, query string) (string, error) {
 	}, explain+query)
 	return strings.Join(lines, "\n"), err
 }
+
+// ReadCompany reads statements on PostgreSQL as if each had come alone while all
+// round trips were under way: in company. It returns what became of each.
+func ReadCompany(db *DB, ctxs []context.Context, queries []string, take func(i int, n int64)) []error {
+	jobs := make([]*pgReadJob, len(queries))
+	for i, query := range queries {
+		jobs[i] = &pgReadJob{ctx: ctxs[i], list: []reading{{query: query, take: func(r rows) error {
+			n, err := int64(0), error(nil)
+			if r.Next() {
+				err = r.Scan(&n)
+			}
+			if err == nil {
+				err = r.Err()
+			}
+			if err == nil {
+				take(i, n)
+			}
+			return err
+		}}}}
+	}
+	db.pg.readJobs(ctxs[0], jobs)
+	errs := make([]error, len(jobs))
+	for i, j := range jobs {
+		errs[i] = j.err
+	}
+	return errs
+}
+
+// HoldReads keeps all round trips under way and returns how many wait for one, and
+// what lets them go.
+func HoldReads(db *DB) (waiting func() int, leave func()) {
+	l := &db.pg.reads
+	for range pgReadTrips() {
+		l.enter(&pgReadJob{}, pgReadTrips())
+	}
+	waiting = func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.wait)
+	}
+	return waiting, func() {
+		for range pgReadTrips() {
+			l.leave()
+		}
+	}
+}

@@ -222,16 +222,10 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 	}
 	row := new(findRow)
 	found := false
-	err := db.readBriefly(ctx, func(ctx context.Context, s session) error {
-		r, err := s.query(ctx, findText(k), args...)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		if !r.Next() {
+	err := db.readTogether(ctx, reading{findText(k), args, func(r rows) error {
+		if found = r.Next(); !found {
 			return r.Err()
 		}
-		found = true
 		dest := row.dest[:0]
 		brief := k.columns&(ColumnBrief|ColumnPresence) != 0
 		account := (*accountRow).dest
@@ -260,7 +254,7 @@ func (db *DB) Find(ctx context.Context, q Query) (Found, error) {
 			dest = row.object.dest(dest, &row.o, k.columns)
 		}
 		return r.Scan(dest...)
-	})
+	}})
 	if err != nil || !found {
 		return f, err
 	}

@@ -215,28 +215,19 @@ func (db *DB) read(ctx context.Context, fn func(session) error) error {
 	})
 }
 
-// readBriefly is read for a few rows by their keys, see postgres.briefly.
-func (db *DB) readBriefly(ctx context.Context, fn func(context.Context, session) error) error {
-	ask(ctx)
-	if db.lite != nil {
-		return fn(ctx, liteRead{l: db.lite})
-	}
-	return db.again(ctx, func() error { return db.pg.briefly(ctx, fn) })
-}
-
-// readTogether runs a few short reads, in one round trip where there is one.
+// readTogether reads a few rows by their keys, in one round trip where there is
+// one. What takes them runs again when the statement does.
 func (db *DB) readTogether(ctx context.Context, list ...reading) error {
-	return db.readBriefly(ctx, func(ctx context.Context, s session) error {
-		if pg, ok := s.(pgRead); ok {
-			return pg.together(ctx, list)
+	ask(ctx)
+	if db.pg != nil {
+		return db.again(ctx, func() error { return db.pg.readTogether(ctx, list) })
+	}
+	for _, one := range list {
+		if err := one.alone(ctx, liteRead{l: db.lite}); err != nil {
+			return err
 		}
-		for _, one := range list {
-			if err := one.alone(ctx, s); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // again runs a read on PostgreSQL, anew when the connection was gone.

@@ -161,10 +161,9 @@ func (db *DB) owner(ctx context.Context, q *Query, known *Account, f *Found) (bo
 	}
 	found := false
 	list := []reading{{text, args, func(r rows) error {
-		if !r.Next() {
+		if found = r.Next(); !found {
 			return r.Err()
 		}
-		found = true
 		return r.Scan(dest...)
 	}}}
 	var contents *Contents

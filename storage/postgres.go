@@ -20,6 +20,7 @@ type postgres struct {
 	wait time.Duration // for a free connection
 
 	lines pgPutLines
+	reads pgReads
 }
 
 func openPostgres(ctx context.Context, rawURL string, o Options, d *dialect) (*postgres, error) {
@@ -76,11 +77,6 @@ func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return c, nil
-}
-
-// briefly is a read of a few rows by their keys, see within.
-func (p *postgres) briefly(ctx context.Context, fn func(context.Context, session) error) error {
-	return p.within(ctx, p.wait, fn)
 }
 
 // within runs a statement or a few on one connection, bounded by the
