@@ -1,7 +1,6 @@
 package caldav
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -177,11 +176,12 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, overwri
 	if !overwrite { // not what came in meanwhile either
 		put.IfNoneMatch = []string{"*"}
 	}
-	res, err := q.h.sched.Put(q.ctx, put)
-	if err != nil {
+	var err error
+	if put.Properties, err = q.copiedProperties(key, f); err != nil {
 		return err
 	}
-	if err := q.copyProperties(key, f); err != nil {
+	res, err := q.h.sched.Put(q.ctx, put)
+	if err != nil {
 		return err
 	}
 	if remove {
@@ -193,15 +193,15 @@ func (q *request) copyTo(key storage.ObjectKey, p Path, f storage.Found, overwri
 	return q.moved(res, p)
 }
 
-// copyProperties gives a copy the dead properties of its source (RFC 4918 §9.8.2) in
-// the place of what it had: everybody's inside of a home, into another home those
-// that the user sees.
-func (q *request) copyProperties(key storage.ObjectKey, f storage.Found) error {
+// copiedProperties are the dead properties that a copy gets from its source
+// (RFC 4918 §9.8.2) in the place of what it had: everybody's inside of a home, into
+// another home those that the user sees.
+func (q *request) copiedProperties(key storage.ObjectKey, f storage.Found) ([]storage.Property, error) {
 	from := storage.PropertyKey{CollectionKey: q.found.Collection.CollectionKey, Object: q.path.Object}
 	to := storage.PropertyKey{CollectionKey: key.CollectionKey, Object: key.Name}
 	rows, err := q.h.db.Properties(q.ctx, from, to)
-	if err != nil || len(rows) == 0 {
-		return err
+	if err != nil {
+		return nil, err
 	}
 	var source, changes []storage.Property
 	for _, p := range rows {
@@ -226,7 +226,7 @@ func (q *request) copyProperties(key storage.ObjectKey, f storage.Found) error {
 		}
 		changes = append(changes, p)
 	}
-	return q.h.db.Tx(q.ctx, func(ctx context.Context, tx *storage.Tx) error { return tx.SetProperties(ctx, changes) })
+	return changes, nil
 }
 
 // moveCollection renames a calendar inside of its home.

@@ -67,14 +67,31 @@ func (s *Service) putObject(ctx context.Context, p Put, obj *calendar.Object) (R
 	var res Result
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
 		var err error
-		res, err = s.putScheduled(ctx, tx, p, may, obj, idx)
-		return err
+		return withProperties(ctx, tx, p, func() error {
+			res, err = s.putScheduled(ctx, tx, p, may, obj, idx)
+			return err
+		})
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	s.Wake()
 	return res, nil
+}
+
+// withProperties runs what stores the object, and stores the properties that it
+// brings along. They count a change of the home, whose lock comes first.
+func withProperties(ctx context.Context, tx *storage.Tx, p Put, store func() error) error {
+	if len(p.Properties) == 0 {
+		return store()
+	}
+	if err := tx.LockHome(ctx, p.Key.Account); err != nil {
+		return err
+	}
+	if err := store(); err != nil {
+		return err
+	}
+	return tx.SetProperties(ctx, p.Properties)
 }
 
 // errScheduled says that the stored object takes part in scheduling although
@@ -85,7 +102,7 @@ var errScheduled = errors.New("scheduling: the stored object is a scheduling obj
 func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Result, error) {
 	o := s.plainObject(p, idx)
 	res := Result{ETag: o.ETag}
-	if fast, ok := plainPut(p, o, idx); ok {
+	if fast, ok := plainPut(p, o, idx); ok && len(p.Properties) == 0 {
 		done, err := s.db.PutPlain(ctx, fast)
 		if err == nil {
 			res.Created, res.Object = done.Created, &o
@@ -95,7 +112,7 @@ func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Resu
 			return Result{}, err
 		}
 	}
-	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+	store := func(ctx context.Context, tx *storage.Tx) error {
 		cols, err := tx.LockCollections(ctx, []storage.CollectionKey{p.Key.CollectionKey})
 		if err != nil {
 			return err
@@ -123,6 +140,9 @@ func (s *Service) putPlain(ctx context.Context, p Put, idx calendar.Index) (Resu
 		}
 		_, err = tx.Apply(ctx, []storage.Write{{Object: w}})
 		return err
+	}
+	err := s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
+		return withProperties(ctx, tx, p, func() error { return store(ctx, tx) })
 	})
 	if err != nil {
 		return Result{}, err

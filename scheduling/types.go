@@ -129,7 +129,10 @@ type Put struct {
 	IfScheduleTag string // without quotes
 	Silent        bool   // Schedule-Reply: F
 	NoScheduling  bool   // import of past data: store, tell nobody
-	RequestID     string
+	// Properties are dead properties that a copy brings along (RFC 4918 §9.8.2),
+	// in the same transaction; one without XML goes.
+	Properties []storage.Property
+	RequestID  string
 
 	// A room's answer lists all that its copy has (whole), and brings along inbox
 	// items about what it leaves to a person.

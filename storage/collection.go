@@ -174,7 +174,7 @@ func (tx *Tx) CreateCollection(ctx context.Context, c Collection) (Collection, e
 		return c, fmt.Errorf("%w: a collection needs a name; homes come with accounts", ErrInvalid)
 	}
 	tx.newCollection(&c, Micros(tx.Now()))
-	if err := tx.lockHome(ctx, c.Account); err != nil {
+	if err := tx.LockHome(ctx, c.Account); err != nil {
 		return c, err
 	}
 	if err := tx.insertCollections(ctx, []Collection{c}); err != nil {
@@ -183,8 +183,9 @@ func (tx *Tx) CreateCollection(ctx context.Context, c Collection) (Collection, e
 	return c, tx.bumpHome(ctx, c.CollectionKey, false)
 }
 
-// lockHome takes the row lock of a home; ErrNotFound when there is none.
-func (tx *Tx) lockHome(ctx context.Context, account AccountID) error {
+// LockHome takes the row lock of a home, before those of its collections;
+// ErrNotFound when there is none.
+func (tx *Tx) LockHome(ctx context.Context, account AccountID) error {
 	_, err := queryOne(ctx, tx.s, scanInt, `SELECT c.id FROM collection c WHERE c.account_id = $1 AND c.name = '' @forupdate(c)`, int64(account))
 	return err
 }
@@ -214,7 +215,7 @@ func (tx *Tx) UpdateCollection(ctx context.Context, c Collection) error {
 	if err := plainText(c.Name, c.DisplayName, c.Description, c.Color, c.Order, c.Timezone, c.TimezoneID); err != nil {
 		return err
 	}
-	if err := tx.lockHome(ctx, c.Account); err != nil {
+	if err := tx.LockHome(ctx, c.Account); err != nil {
 		return err
 	}
 	old, err := queryOne(ctx, tx.s, scanText, `SELECT c.name FROM collection c WHERE c.account_id = $1 AND c.id = $2 AND c.deleting = 0 @forupdate(c)`, int64(c.Account), int64(c.ID))

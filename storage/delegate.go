@@ -37,7 +37,7 @@ func (tx *Tx) SetDelegates(ctx context.Context, account AccountID, mode acl.Prox
 		return fmt.Errorf("%w: at most %d delegates", ErrInvalid, MaxDelegates)
 	}
 	// The home's row lock keeps two changes of the same list apart.
-	if err := tx.lockHome(ctx, account); err != nil {
+	if err := tx.LockHome(ctx, account); err != nil {
 		return err
 	}
 	if slices.Contains(members, account) {

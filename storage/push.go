@@ -66,7 +66,7 @@ func (db *DB) RegisterPush(ctx context.Context, s PushSubscription, most int) (o
 	err = db.Tx(ctx, func(ctx context.Context, tx *Tx) error {
 		out = s
 		now := Micros(tx.Now())
-		if err := tx.lockHome(ctx, s.Account); err != nil { // two registrations of one account take turns
+		if err := tx.LockHome(ctx, s.Account); err != nil { // two registrations of one account take turns
 			return err
 		}
 		type known struct {
