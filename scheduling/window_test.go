@@ -70,3 +70,54 @@ func TestOtherDomainsSeeAWindow(t *testing.T) {
 		})
 	}
 }
+
+// An answer does not wait until a database that cannot write takes the note of who
+// asked. (On SQLite one transaction keeps all others from writing.)
+func TestAnswersWithoutNote(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := storagetest.OpenWith(t, storagetest.SQLite, storage.Options{PoolWait: time.Hour})
+	s := scheduling.New(db, nil, scheduling.Config{Rand: rand.Reader, Now: time.Now, Node: "test"})
+	a, err := db.CreateAccount(ctx, storage.Account{Handle: "bob", Kind: storage.KindUser, Emails: []string{"bob@example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := time.Now().UTC().Add(time.Hour)
+	q, err := calendar.Parse([]byte("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//t//EN\r\nMETHOD:REQUEST\r\nBEGIN:VFREEBUSY\r\nUID:q\r\nDTSTAMP:20261121T120000Z\r\nDTSTART:"+from.Format("20060102T150405Z")+"\r\nDTEND:"+from.Add(24*time.Hour).Format("20060102T150405Z")+"\r\nORGANIZER:mailto:x@other.test\r\nATTENDEE:mailto:bob@example.com\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n"), calendar.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, release, done := make(chan bool), make(chan bool), make(chan error)
+	go func() {
+		done <- db.Tx(ctx, func(context.Context, *storage.Tx) error {
+			close(held)
+			<-release
+			return nil
+		})
+	}()
+	<-held
+	answered := make(chan string, 1)
+	go func() {
+		res, err := s.AnswerFreeBusy(ctx, scheduling.Inbound{Via: "ischedule", Originator: "mailto:x@other.test", Recipients: []calendar.Address{"mailto:bob@example.com"}, Message: q})
+		if err != nil || len(res) != 1 {
+			answered <- err.Error()
+			return
+		}
+		answered <- string(res[0].Calendar)
+	}()
+	select {
+	case text := <-answered:
+		if !strings.Contains(text, "METHOD:REPLY") {
+			t.Errorf("answered %q", text)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("no answer while another transaction writes")
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if list, err := db.BusyQuestions(ctx, a.ID, 10); err != nil || len(list) != 0 {
+		t.Errorf("noted: %+v, %v", list, err)
+	}
+}
