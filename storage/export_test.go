@@ -106,8 +106,8 @@ func ReadCompany(db *DB, ctxs []context.Context, queries []string, take func(i i
 // what lets them go.
 func HoldReads(db *DB) (waiting func() int, leave func()) {
 	l := &db.pg.reads
-	for range pgReadTrips() {
-		l.enter(&pgReadJob{}, pgReadTrips())
+	for range l.trips {
+		l.enter(&pgReadJob{})
 	}
 	waiting = func() int {
 		l.mu.Lock()
@@ -115,7 +115,7 @@ func HoldReads(db *DB) (waiting func() int, leave func()) {
 		return len(l.wait)
 	}
 	return waiting, func() {
-		for range pgReadTrips() {
+		for range l.trips {
 			l.leave()
 		}
 	}

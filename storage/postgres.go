@@ -50,7 +50,7 @@ func openPostgres(ctx context.Context, rawURL string, o Options, d *dialect) (*p
 	if err != nil {
 		return nil, describe(err)
 	}
-	return &postgres{pool: pool, d: d, slow: newSlowLog(o), wait: o.PoolWait}, nil
+	return &postgres{pool: pool, d: d, slow: newSlowLog(o), wait: o.PoolWait, reads: pgReads{trips: pgReadTrips()}}, nil
 }
 
 // redact keeps the password of a database URL out of an error's text.

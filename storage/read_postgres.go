@@ -18,26 +18,27 @@ type pgReadJob struct {
 }
 
 // pgReads are the short reads of this node. As many round trips as the machine
-// has processors are under way at once. Whoever comes meanwhile waits
-// for the next one, and the first of those takes the others along: a statement
-// that follows another one on a connection costs the database and this node a
-// third of one that both have to wake up for. Nobody joins a round trip that has
-// left, so what is read is never older than the question.
+// has processors are under way at once. Whoever comes meanwhile waits for the
+// next one, and the first of those takes the others along: a statement that
+// follows another one on a connection costs the database and this node a third
+// of one that both have to wake up for. Nobody joins a round trip that has left,
+// so what is read is never older than the question.
 type pgReads struct {
+	trips int // may be under way; looking up the number of processors takes a lock
 	mu    sync.Mutex
-	under int // round trips that are under way
+	under int // are under way
 	wait  []*pgReadJob
 }
 
 const pgReadCompany = 16 // jobs in one round trip
 
-// pgReadTrips is how many round trips may be under way.
+// pgReadTrips is how many round trips may be under way on this machine.
 func pgReadTrips() int { return max(2, runtime.GOMAXPROCS(0)) }
 
 // enter waits for the turn or, with turn nil, for the end of the job.
-func (l *pgReads) enter(job *pgReadJob, trips int) (turn []*pgReadJob) {
+func (l *pgReads) enter(job *pgReadJob) (turn []*pgReadJob) {
 	l.mu.Lock()
-	if l.under < trips {
+	if l.under < l.trips {
 		l.under++
 		l.mu.Unlock()
 		return []*pgReadJob{job}
@@ -65,7 +66,7 @@ func (l *pgReads) leave() {
 // readTogether is one attempt of DB.readTogether.
 func (p *postgres) readTogether(ctx context.Context, list []reading) error {
 	job := &pgReadJob{ctx: ctx, list: list, err: ErrUnavailable} // unless it ends
-	if turn := p.reads.enter(job, pgReadTrips()); turn != nil {
+	if turn := p.reads.enter(job); turn != nil {
 		defer func() {
 			p.reads.leave()
 			for _, j := range turn {

@@ -12,9 +12,9 @@ import (
 func TestReadTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const trips = 2
-		var l pgReads
+		l := pgReads{trips: trips}
 		for range trips {
-			if turn := l.enter(&pgReadJob{ctx: context.Background()}, trips); len(turn) != 1 {
+			if turn := l.enter(&pgReadJob{ctx: context.Background()}); len(turn) != 1 {
 				t.Fatalf("a read that need not wait goes with %d", len(turn))
 			}
 		}
@@ -26,7 +26,7 @@ func TestReadTurns(t *testing.T) {
 		for range waiting {
 			j := &pgReadJob{ctx: context.Background()}
 			go func() {
-				turn := l.enter(j, trips)
+				turn := l.enter(j)
 				if turn != nil {
 					<-hold
 				}

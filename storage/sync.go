@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// TokenPrefix begins each token of a collection. A sync token (RFC 6578 §3.2) names a change of one collection: the nonce
-// that the collection was born with, the number of the change, and the random
-// tag of its journal row, by which the token of a database that was restored
-// or cloned is recognized. The token of an initial synchronization that goes
-// on also has the name that it has come to.
+// TokenPrefix begins each sync token of a collection (RFC 6578 §3.2). A token
+// names a change: the nonce that the collection was born with, the number of the
+// change, and the random tag of its journal row, by which the token of a database
+// that was restored or cloned is recognized. The token of an initial
+// synchronization that goes on also has the name that it has come to.
 //
 //	urn:kalends:sync:NONCE-SEQ-TAG[-NAME in base64url]
 const TokenPrefix = "urn:kalends:sync:"
