@@ -36,6 +36,9 @@ func TestHomeSync(t *testing.T) {
 			if s == nil {
 				t.Fatalf("no token on the home: %s", a.text)
 			}
+			if n := a.Header.Get("Content-Length"); n != fmt.Sprint(len(a.text)) || len(s[2]) > 40 {
+				t.Errorf("said to have %q octets of %d; ctag %s", n, len(a.text), s[2])
+			}
 			return s[1], s[2]
 		}
 		sync, ctag := tags()
