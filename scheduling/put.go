@@ -66,8 +66,7 @@ func (s *Service) putObject(ctx context.Context, p Put, obj *calendar.Object) (R
 	}
 	var res Result
 	err = s.db.Tx(ctx, func(ctx context.Context, tx *storage.Tx) error {
-		var err error
-		return withProperties(ctx, tx, p, func() error {
+		return withProperties(ctx, tx, p, func() (err error) {
 			res, err = s.putScheduled(ctx, tx, p, may, obj, idx)
 			return err
 		})
